@@ -1,0 +1,3 @@
+//! Takes a release back through Spinnaker: at most once, to the end.
+
+pub mod spinnaker;

@@ -1,0 +1,1 @@
+//! Gate as a client meets it.

@@ -1,0 +1,1 @@
+//! Draws the trend chart of an alert's metric: series in, PNG out.

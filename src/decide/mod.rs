@@ -1,0 +1,1 @@
+//! Rules, guards, and why: a pure function from what is known to a decision.

@@ -1,0 +1,1 @@
+//! The vocabulary. No I/O, no async, no foreign formats.

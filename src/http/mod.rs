@@ -1,0 +1,1 @@
+//! The only builder of outbound HTTP clients, and how their failures read.

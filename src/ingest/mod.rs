@@ -1,0 +1,1 @@
+//! Bodies of Alertmanager and vmalert in, alert groups and episodes out.

@@ -1,0 +1,29 @@
+//! Backstop: the last stop behind a release.
+//!
+//! Data flows one way: an alert comes in ([`ingest`]), is joined with what is known about the
+//! release it accuses ([`enrich`]), a pure function judges it by the team's rules ([`decide`]),
+//! people are told ([`notify`]) and, when the rules say so, the release is taken back through
+//! Spinnaker ([`act`]); then the incident is written down ([`report`]).
+//!
+//! [`domain`] holds the vocabulary and does no I/O. Stages never import each other: they share
+//! [`domain`], [`store`], [`http`], [`prometheus`], [`chart`], [`telemetry`] and [`config`], and
+//! only [`app`] wires them together. A test keeps it so.
+
+pub mod act;
+pub mod app;
+pub mod chart;
+pub mod cli;
+pub mod config;
+pub mod decide;
+pub mod domain;
+pub mod enrich;
+pub mod http;
+pub mod ingest;
+pub mod notify;
+pub mod prometheus;
+pub mod publish;
+pub mod report;
+pub mod store;
+pub mod sync;
+pub mod telemetry;
+pub mod web;

@@ -1,0 +1,3 @@
+//! The `backstop` binary: hands over to [`backstop::cli`].
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The four channels in their own wire protocols.

@@ -1,0 +1,3 @@
+//! Messages to people: nothing lost, nobody flooded.
+
+pub mod channel;

@@ -1,0 +1,1 @@
+//! Instant and range queries against a Prometheus-compatible metrics store.

@@ -1,0 +1,1 @@
+//! The incident report: a JSON record, and the HTML and Markdown made from it.

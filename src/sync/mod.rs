@@ -1,0 +1,1 @@
+//! Reads what Spinnaker says into Deployment documents.

@@ -1,0 +1,1 @@
+//! Routes, authentication, pages: the gateway's face.
