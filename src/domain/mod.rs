@@ -1,1 +1,18 @@
-//! The vocabulary. No I/O, no async, no foreign formats.
+//! The vocabulary: types and pure functions every room speaks in.
+//!
+//! No I/O, no async, no foreign wire formats. What is serialised here is a document in the store
+//! or a body of the read API, so a field's name and meaning is a promise to operators.
+
+pub mod alert;
+pub mod clock;
+pub mod context;
+pub mod decision;
+pub mod deployment;
+pub mod duration;
+pub mod evidence;
+pub mod id;
+pub mod lane;
+pub mod notice;
+pub mod policy;
+pub mod release;
+pub mod secret;
