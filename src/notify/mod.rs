@@ -151,10 +151,12 @@ impl Notify {
         let Some(courier) = self.couriers.get(&message.channel).map(Arc::clone) else {
             return Delivery::Refused(format!("there is no channel `{}`", message.channel));
         };
-        let root = self
-            .ledger
-            .root(&message.channel, &message.notice.thread)
-            .await;
+        // Better a message outside its thread than a late one.
+        let root = self.ledger.root(&message.channel, &message.notice.thread);
+        let root = tokio::time::timeout(ROOT_DEADLINE, root)
+            .await
+            .ok()
+            .flatten();
         let (key, message) = match self.ledger.record(message).await {
             Recorded::Known => return Delivery::Deduplicated,
             Recorded::New(key, message) => (Some(key), message),
