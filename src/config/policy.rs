@@ -19,7 +19,7 @@ use crate::domain::policy::{
 };
 
 /// Pause between two incidents of a lane when the file names none.
-const DEFAULT_COOLDOWN: Duration = Duration::from_secs(30 * 60);
+const DEFAULT_COOLDOWN: Duration = Duration::from_mins(30);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -57,12 +57,12 @@ fn a_whole_file_is_read() {
     assert_eq!(
         full.approval,
         Some(Approval {
-            expires: Duration::from_secs(900),
+            expires: Duration::from_mins(15),
             then: Expiry::Hold
         })
     );
     assert_eq!(policy.guards.mode, Mode::Enforce);
-    assert_eq!(policy.guards.cooldown, Duration::from_secs(600));
+    assert_eq!(policy.guards.cooldown, Duration::from_mins(10));
     assert_eq!(policy.guards.min_capacity, Some(0.6));
 }
 

@@ -116,11 +116,11 @@ impl BudgetView<'static> {
         overall_grants: &[],
         per_service: Limit {
             count: 1,
-            window: Duration::from_secs(30 * 60),
+            window: Duration::from_mins(30),
         },
         overall: Limit {
             count: 3,
-            window: Duration::from_secs(10 * 60),
+            window: Duration::from_mins(10),
         },
     };
 }
@@ -145,12 +145,12 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            max_payload_age: Duration::from_secs(5 * 60),
-            max_hold: Duration::from_secs(6 * 60 * 60),
-            max_evidence_age: Duration::from_secs(60),
+            max_payload_age: Duration::from_mins(5),
+            max_hold: Duration::from_hours(6),
+            max_evidence_age: Duration::from_mins(1),
             clock_skew: Duration::from_secs(30),
             recheck: Duration::from_secs(10),
-            longest_recheck: Duration::from_secs(5 * 60),
+            longest_recheck: Duration::from_mins(5),
         }
     }
 }

@@ -27,18 +27,21 @@ pub fn scope_of(
         Strategy::All | Strategy::BlueGreen => true,
         Strategy::Canary => false,
     };
-    match (action, phase) {
-        (Action::Hold | Action::Notify, _) => Err("the rule takes nothing back".to_owned()),
-        (Action::RollbackFull, _) => Ok(Scope::Full),
-        (Action::Rollback | Action::RollbackBatch, _) if one_batch => Ok(Scope::Full),
-        (Action::Rollback, Phase::Full) => Ok(Scope::Full),
-        (Action::Rollback, Phase::Between) if batch_untold || context.batches.is_empty() => {
-            Ok(Scope::Full)
+    let untold = batch_untold || context.batches.is_empty();
+    let everything = match (action, phase) {
+        (Action::Hold | Action::Notify, _) => {
+            return Err("the rule takes nothing back".to_owned());
         }
-        (Action::Rollback | Action::RollbackBatch, _) if context.batches.is_empty() => Err(
-            "which batch is accused can't be told, and only accused batches may go back".to_owned(),
-        ),
-        (Action::Rollback | Action::RollbackBatch, _) => Ok(Scope::Batch(context.batches.clone())),
+        (Action::RollbackFull, _) | (Action::Rollback, Phase::Full) => true,
+        (Action::Rollback, Phase::Between) => one_batch || untold,
+        (Action::Rollback, Phase::Canary) | (Action::RollbackBatch, _) => one_batch,
+    };
+    if everything {
+        Ok(Scope::Full)
+    } else if context.batches.is_empty() {
+        Err("which batch is accused can't be told, and only accused batches may go back".to_owned())
+    } else {
+        Ok(Scope::Batch(context.batches.clone()))
     }
 }
 

@@ -20,9 +20,12 @@ use crate::domain::deployment::Phase;
 use crate::domain::id::{IncidentId, ReleaseId};
 use crate::domain::policy::{Mode, Policy, Rule};
 
+/// One guard, as a function.
+type Ask = fn(&Case<'_>) -> Finding;
+
 /// The guards in order. Those up to the threshold cost nothing to know; verify and attribution
 /// need the metrics store.
-pub(super) const GUARDS: [(Guard, fn(&Case<'_>) -> Finding); 10] = [
+const GUARDS: [(Guard, Ask); 10] = [
     (Guard::Mode, payload::mode),
     (Guard::Freshness, payload::freshness),
     (Guard::Context, payload::context),

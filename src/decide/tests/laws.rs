@@ -37,7 +37,7 @@ const CHANGES: &[fn(&mut World)] = &[
     |w| w.rule().phases = vec![Phase::Full],
     |w| {
         w.rule().approval = Some(Approval {
-            expires: std::time::Duration::from_secs(60),
+            expires: std::time::Duration::from_mins(1),
             then: Expiry::Rollback,
         });
     },
@@ -54,7 +54,7 @@ const CHANGES: &[fn(&mut World)] = &[
     |w| {
         *w = w
             .clone()
-            .with_context(|c| c.deployment.strategy = Spread::All)
+            .with_context(|c| c.deployment.strategy = Spread::All);
     },
     |w| *w = w.clone().with_context(|c| c.batches = [9].into()),
     |w| *w = w.clone().with_context(|c| c.hosts.clear()),
@@ -80,15 +80,15 @@ const CHANGES: &[fn(&mut World)] = &[
             "D2",
             Scope::Batch([2].into()),
             Some(Ending::StillBad),
-        ))
+        ));
     },
     |w| {
         w.closed
-            .push(incident("D2", Scope::Full, Some(Ending::RollbackFailed)))
+            .push(incident("D2", Scope::Full, Some(Ending::RollbackFailed)));
     },
     |w| {
         w.closed
-            .push(incident("D0", Scope::Full, Some(Ending::Recovered)))
+            .push(incident("D0", Scope::Full, Some(Ending::Recovered)));
     },
     |w| w.active = Err("502".into()),
     |w| w.candidates = Ok(Vec::new()),
@@ -96,7 +96,7 @@ const CHANGES: &[fn(&mut World)] = &[
         w.candidates
             .iter_mut()
             .flatten()
-            .for_each(|c| c.release = release("2"))
+            .for_each(|c| c.release = release("2"));
     },
     |w| {
         for candidate in w.candidates.iter_mut().flatten() {

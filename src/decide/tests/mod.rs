@@ -4,5 +4,7 @@ mod guards;
 mod laws;
 mod rules;
 mod scopes;
+mod table;
 mod targets;
+mod ways;
 mod world;

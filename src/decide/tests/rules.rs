@@ -265,7 +265,7 @@ fn evidence_is_not_gathered_for_what_waits_or_is_refused_anyway() {
             w.modes = Ok(Modes {
                 global: Some(Mode::Off),
                 ..Modes::default()
-            })
+            });
         },
         |w| *w = w.clone().with_context(|c| c.freshness.stale = true),
     ] {

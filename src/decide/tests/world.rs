@@ -109,7 +109,7 @@ pub(super) fn deployment(id: &str, version: &str, started: u32) -> Deployment {
         status: Status::Running,
         started_at: Some(at(NOW - 600)),
         finished_at: None,
-        soak: Duration::from_secs(900),
+        soak: Duration::from_mins(15),
         application: "shop".to_owned(),
         pipeline: "deploy-prod".to_owned(),
         is_rollback: false,
@@ -168,7 +168,7 @@ pub(super) fn policy(file: &str, glob: &str, rules: Vec<Rule>) -> Policy {
         rules,
         guards: Guards {
             mode: Mode::Enforce,
-            cooldown: Duration::from_secs(1800),
+            cooldown: Duration::from_mins(30),
             min_capacity: None,
             freeze: Vec::new(),
         },
@@ -314,7 +314,7 @@ impl World {
                     closed: &self.closed,
                 }),
             },
-            active: self.active.as_deref().map_err(|reason| reason.as_str()),
+            active: self.active.as_deref().map_err(String::as_str),
             candidates: match &candidates {
                 Ok(candidates) => Ok(candidates),
                 Err(reason) => Err(reason),
@@ -380,7 +380,7 @@ pub(super) fn incident(id: &str, scope: Scope, ending: Option<Ending>) -> Incide
         revision: 0,
         closed_at: ending
             .as_ref()
-            .map(|_| clock::before(at(NOW), Duration::from_secs(60))),
+            .map(|_| clock::before(at(NOW), Duration::from_mins(1))),
         ending,
         events: Vec::new(),
     }
