@@ -22,6 +22,17 @@ pub(super) fn left(now: Timestamp, until: Timestamp) -> String {
     span(left + Duration::from_millis(999))
 }
 
+/// The first few of a list, and how many more there are.
+pub(super) fn list(items: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<&str> = items.iter().take(SHOWN).map(String::as_str).collect();
+    let shown = shown.join(", ");
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// `1 host`, `2 hosts`.
 pub(super) fn count(n: usize, one: &str, many: &str) -> String {
     if n == 1 {

@@ -1,6 +1,6 @@
 //! Guards that look at the accusation itself: mode, freshness, context, threshold.
 
-use super::super::words::{ago, count, left, span};
+use super::super::words::{ago, count, left, list, span};
 use super::{Case, Finding};
 use crate::domain::clock;
 use crate::domain::context::{Resolution, Rung};
@@ -132,7 +132,7 @@ pub(super) fn context(case: &Case<'_>) -> Finding {
             return Finding::deny(format!(
                 "{} fit the alert: {}",
                 count(candidates.len(), "deployment", "deployments"),
-                candidates.join(", ")
+                list(candidates)
             ));
         }
         Resolution::Unavailable { reason, .. } => {

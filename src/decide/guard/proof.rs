@@ -1,7 +1,7 @@
 //! Guards that look at the evidence: does the metrics store say so, and is it this release's
 //! fault. A dead source, silence and an anomaly are three things; only the last one passes.
 
-use super::super::words::{count, span};
+use super::super::words::{count, list, span};
 use super::{Case, Finding};
 use crate::domain::clock;
 use crate::domain::evidence::{Check, Evidence, Verify};
@@ -26,7 +26,7 @@ pub(super) fn verify(case: &Case<'_>) -> Finding {
         )),
         Verify::HoldsForOthers { expr, series } => Finding::hold(format!(
             "it holds for others, not for the accused: {} ({expr})",
-            series.join(", ")
+            list(series)
         )),
         Verify::NoData { expr } => Finding::hold(match case.rule.on_no_data {
             NoData::Hold | NoData::Rollback => {
