@@ -9,17 +9,17 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
-use super::matcher::parse_matchers;
+use super::matcher::{BadMatcher, parse_matchers};
 use super::problem::{Problem, read_yaml};
 use crate::domain::alert::Labels;
 use crate::domain::deployment::Phase;
 use crate::domain::id::{ChannelName, Service};
 use crate::domain::policy::{
-    Action, Approval, Expiry, Guards, Matcher, Mode, NoData, Policy, Rule,
+    Action, Approval, BadPattern, Expiry, Guards, Matcher, Mode, NoData, Policy, Rule,
 };
 
 /// Pause between two incidents of a lane when the file names none.
-const DEFAULT_COOLDOWN: Duration = Duration::from_secs(30 * 60);
+const DEFAULT_COOLDOWN: Duration = Duration::from_mins(30);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -234,11 +234,21 @@ impl Reading<'_> {
             action: raw.action,
             verify: raw.verify.map(|verify| verify.value.trim().to_owned()),
             on_no_data: raw.on_no_data.map_or(NoData::Hold, |silence| silence.value),
-            approval: raw.approval.map(|approval| Approval {
-                expires: self.duration(Some(approval.expires), Duration::ZERO),
-                then: approval.then,
-            }),
+            approval: raw.approval.map(|approval| self.approval(approval)),
             channels: self.channels(raw.channels),
+        }
+    }
+
+    fn approval(&mut self, raw: RawApproval) -> Approval {
+        let place = raw.expires.referenced;
+        let before = self.problems.len();
+        let expires = self.duration(Some(raw.expires), Duration::ZERO);
+        if expires.is_zero() && self.problems.len() == before {
+            self.report(place, "nobody can answer within no time", "for example 15m");
+        }
+        Approval {
+            expires,
+            then: raw.then,
         }
     }
 
@@ -250,7 +260,7 @@ impl Reading<'_> {
                 Ok(parsed) => matchers.extend(parsed),
                 Err(error) => self.report(
                     text.referenced,
-                    error.to_string(),
+                    in_one_line(&error),
                     "for example 'severity=~\"critical|page\"'",
                 ),
             }
@@ -310,6 +320,19 @@ impl Reading<'_> {
                 );
                 None
             }
+        }
+    }
+}
+
+/// The regular expression reader draws its complaint over several lines; the last one says it.
+fn in_one_line(error: &BadMatcher) -> String {
+    match error {
+        BadMatcher::Shape { .. } => error.to_string(),
+        BadMatcher::Pattern(bad) => {
+            let reason = bad.reason.lines().last().unwrap_or_default();
+            let pattern = bad.pattern.clone();
+            let reason = reason.trim().trim_start_matches("error: ").to_owned();
+            BadPattern { pattern, reason }.to_string()
         }
     }
 }

@@ -57,12 +57,12 @@ fn a_whole_file_is_read() {
     assert_eq!(
         full.approval,
         Some(Approval {
-            expires: Duration::from_secs(900),
+            expires: Duration::from_mins(15),
             then: Expiry::Hold
         })
     );
     assert_eq!(policy.guards.mode, Mode::Enforce);
-    assert_eq!(policy.guards.cooldown, Duration::from_secs(600));
+    assert_eq!(policy.guards.cooldown, Duration::from_mins(10));
     assert_eq!(policy.guards.min_capacity, Some(0.6));
 }
 
@@ -107,6 +107,18 @@ fn each_problem_names_its_place_and_a_way_out() {
         ),
         ("    matchers: [a=b]\n", "the key `action` is missing"),
         (
+            "    matchers: a=b\n    action: notify\n",
+            "p.yaml:4:15: a list is expected here",
+        ),
+        (
+            "    matchers: [a=b]\n    action:\n",
+            "p.yaml:5:11: the value is missing\n  hint: one of: rollback,",
+        ),
+        (
+            "    matchers: [a=b]\n    action: [hold]\n",
+            "p.yaml:5:13: one word is expected here",
+        ),
+        (
             "    matchers: []\n    action: notify\n",
             "p.yaml:4:15: the rule has no condition",
         ),
@@ -116,7 +128,7 @@ fn each_problem_names_its_place_and_a_way_out() {
         ),
         (
             "    matchers: [x=1, 'a=~\"(\"']\n    action: notify\n",
-            "p.yaml:4:21: the pattern `(` is not a usable regular expression",
+            "p.yaml:4:21: the pattern `(` is not a usable regular expression: unclosed group\n",
         ),
         (
             "    matchers: [a=b]\n    action: notify\n    for: 30\n",
@@ -124,11 +136,15 @@ fn each_problem_names_its_place_and_a_way_out() {
         ),
         (
             "    matchers: [a=b]\n    action: notify\n    min_hosts: -1\n",
-            "p.yaml:6:16: ",
+            "p.yaml:6:16: not a whole number that fits here",
         ),
         (
             "    matchers: [a=b]\n    action: rollback\n    on_no_data: rollback\n",
             "p.yaml:6:17: `on_no_data: rollback` is refused",
+        ),
+        (
+            "    matchers: [a=b]\n    action: notify\n    approval: {expires: 0s, then: hold}\n",
+            "p.yaml:6:25: nobody can answer within no time",
         ),
         (
             "    matchers: [a=b]\n    action: notify\n    channels: [../x]\n",

@@ -58,6 +58,12 @@ impl Problem {
                 .hint(suggestion(field, expected)),
             Error::SerdeUnknownVariant {
                 variant, expected, ..
+            } if variant == "~" || variant.is_empty() => {
+                Self::at(file, place, "the value is missing")
+                    .hint(format!("one of: {}", expected.join(", ")))
+            }
+            Error::SerdeUnknownVariant {
+                variant, expected, ..
             } => Self::at(file, place, format!("unknown word `{variant}`"))
                 .hint(suggestion(variant, expected)),
             Error::SerdeMissingField { field, .. } => {
@@ -72,6 +78,22 @@ impl Problem {
                 ),
             ),
             Error::Eof { .. } => Self::at(file, place, "the file is empty or ends too early"),
+            Error::ExternallyTaggedEnumExpectedScalarOrMapping { .. } => {
+                Self::at(file, place, "one word is expected here")
+            }
+            Error::Unexpected { expected, .. } => Self::at(
+                file,
+                place,
+                match *expected {
+                    "sequence start" => "a list is expected here".to_owned(),
+                    "mapping start" => "keys with values are expected here".to_owned(),
+                    "string scalar" => "a text is expected here".to_owned(),
+                    other => format!("expected {other}"),
+                },
+            ),
+            Error::InvalidScalar { ty, .. } if ty.starts_with(['u', 'i']) => {
+                Self::at(file, place, "not a whole number that fits here")
+            }
             other => Self::at(file, place, bare_message(other)),
         }
     }
@@ -103,7 +125,17 @@ impl fmt::Display for Problem {
 /// # Errors
 /// The reader stops at its first problem, so there is exactly one.
 pub fn read_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Vec<Problem>> {
-    serde_saphyr::from_str(text).map_err(|error| vec![Problem::of_yaml(file, &error)])
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        // Far above any real file; aliases that multiply are stopped in milliseconds.
+        budget: serde_saphyr::budget! {
+            max_nodes: 50_000,
+            max_aliases: 1_000,
+            max_depth: 64,
+        },
+    };
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| vec![Problem::of_yaml(file, &error)])
 }
 
 /// The candidate nearest to `word`, when it is near enough to be a slip of the hand.
@@ -196,6 +228,25 @@ mod tests {
         let mistyped = problem("matchers: []\ncount: many\n");
         assert!(mistyped.starts_with("a.yaml:2:8: "), "{mistyped}");
         assert!(!mistyped.contains('\n'), "{mistyped}");
+    }
+
+    #[test]
+    fn aliases_that_multiply_are_refused() {
+        let mut text = String::from("matchers: [");
+        let lists = (1..10).map(|n| {
+            let previous = vec![format!("*a{}", n - 1); 9].join(",");
+            format!("&a{n} [{previous}]")
+        });
+        let lists: Vec<String> = std::iter::once("&a0 [x]".to_owned()).chain(lists).collect();
+        text.push_str(&lists.join(","));
+        text.push(']');
+        assert_eq!(
+            read_yaml::<Vec<Vec<String>>>("a.yaml", &text)
+                .unwrap_err()
+                .len(),
+            1
+        );
+        assert!(problem(&text).starts_with("a.yaml:1:"));
     }
 
     #[test]
