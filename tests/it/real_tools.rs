@@ -218,7 +218,7 @@ async fn a_paused_program_answers_again_and_a_dropped_one_is_gone() {
         .await
         .unwrap();
 
-    first.process.pause().unwrap();
+    first.process.pause().await.unwrap();
     let asked = tokio::time::timeout(Duration::from_millis(300), first.alerts()).await;
     asked.unwrap_err();
     first.process.resume().unwrap();

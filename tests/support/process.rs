@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use tokio::io::AsyncReadExt as _;
 
+use super::eventually::eventually;
 use super::tools;
 
 /// A start on a busy machine may take this long.
@@ -132,8 +133,16 @@ impl Process {
     }
 
     /// Stops it in its tracks (SIGSTOP): connections are accepted by the kernel, nothing answers.
-    pub fn pause(&self) -> anyhow::Result<()> {
-        self.signal("STOP")
+    ///
+    /// Returns once every one of its threads has stopped, so that no late answer slips out.
+    pub async fn pause(&self) -> anyhow::Result<()> {
+        self.signal("STOP")?;
+        let what = format!("`{}` to stop in its tracks", self.name);
+        let pid = self.pid();
+        eventually(START_DEADLINE, &what, async || {
+            all_stopped(pid).then_some(())
+        })
+        .await
     }
 
     /// Lets a paused one go on (SIGCONT).
@@ -230,6 +239,19 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Whether the kernel shows every thread as stopped.
+fn all_stopped(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    threads.flatten().all(|thread| {
+        // The state is the word after the name, which ends in the last parenthesis.
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        state.is_none_or(|state| state.starts_with('T'))
+    })
 }
 
 /// A client for loopback: no proxy, no patience for a hanging server.
