@@ -218,6 +218,12 @@ async fn a_paused_program_answers_again_and_a_dropped_one_is_gone() {
         .await
         .unwrap();
 
+    eventually(A_MINUTE, "two peers", async || {
+        matches!(second.peers().await, Ok(2)).then_some(())
+    })
+    .await
+    .unwrap();
+
     first.process.pause().await.unwrap();
     let asked = tokio::time::timeout(Duration::from_millis(300), first.alerts()).await;
     asked.unwrap_err();

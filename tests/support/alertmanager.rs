@@ -92,6 +92,14 @@ impl Alertmanager {
         Ok(())
     }
 
+    /// How many peers it gossips with, itself included.
+    pub async fn peers(&self) -> anyhow::Result<usize> {
+        let url = format!("{}/api/v2/status", self.url());
+        let body: Value = self.client.get(url).send().await?.json().await?;
+        let peers = body.pointer("/cluster/peers").and_then(Value::as_array);
+        Ok(peers.map_or(0, Vec::len))
+    }
+
     /// The alerts it knows.
     pub async fn alerts(&self) -> anyhow::Result<Vec<Value>> {
         let url = format!("{}/api/v2/alerts", self.url());
