@@ -35,7 +35,9 @@ doc: ## Build the documentation, private items too; a broken link is an error.
 
 unit: ## Run the tests, licences and the real programs included.
 	@echo '== tests'
-	@$(CARGO) test --locked
+	@$(CARGO) test --locked 2>&1 | awk '{print; fflush()} \
+	  /^test result: / {seen = 1; passed += $$4; failed += $$6; skipped += $$8} \
+	  END {if (seen) printf "tests: %d passed, %d failed, %d skipped\n", passed, failed, skipped}'
 
 bench: ## Run the benchmarks (an optimised build).
 	@$(CARGO) bench --locked
