@@ -56,14 +56,6 @@ impl Limit {
         }
     }
 
-    /// Whether `calls` would have to wait now; takes nothing.
-    pub(super) async fn is_parked(&self) -> bool {
-        self.parked_until
-            .lock()
-            .await
-            .is_some_and(|until| until > Instant::now())
-    }
-
     /// The vendor said wait: nothing goes there for `by`.
     pub(super) async fn park(&self, by: Duration) {
         let until = Instant::now() + by;
@@ -96,7 +88,6 @@ mod tests {
         let limit = Limit::new(600, 1);
         limit.park(Duration::from_mins(10)).await;
         let began = Instant::now();
-        assert!(limit.is_parked().await);
         limit.permit(1).await;
         assert!(began.elapsed() >= Duration::from_mins(10));
     }

@@ -1,4 +1,12 @@
 //! One test binary; a module per room or behaviour.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::allow_attributes,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -6,3 +14,7 @@ mod support;
 mod gate_contract;
 mod gate_quirks;
 mod gate_stages;
+mod licences;
+mod real_mail;
+mod real_tools;
+mod simulated_fleet;

@@ -1,15 +1,27 @@
-//! Stand-ins for the systems that cannot run here, shared by the tests and the demo.
-#![expect(
+//! The world around the gateway, for the tests and the demo.
+//!
+//! Real programs where they can run (`tools` finds them, `process` runs them), simulated services,
+//! and stand-ins for the systems that cannot run here. Everything listens on loopback, on ports
+//! the system chose.
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "test support"
-)]
-#![allow(
+    clippy::allow_attributes,
     dead_code,
     unreachable_pub,
-    reason = "included by several binaries, none of which uses all of it"
+    reason = "test support, of which the tests and the demo each use their part"
 )]
 
+pub mod alertmanager;
+pub mod eventually;
+pub mod feed;
+pub mod fleet;
 pub mod gate;
+pub mod metrics_source;
+pub mod process;
+pub mod smtp;
+pub mod tools;
+pub mod versitygw;
+pub mod vmalert;
