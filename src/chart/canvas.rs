@@ -19,10 +19,18 @@ impl Canvas {
         let row = width * 2 * 3;
         for pair in double.chunks_exact(row * 2) {
             let (upper, lower) = pair.split_at(row);
-            for (u, l) in upper.chunks_exact(6).zip(lower.chunks_exact(6)) {
-                if let (&[a, b, c, d, e, f], &[g, h, i, j, k, m]) = (u, l) {
-                    rgb.extend([mean(a, d, g, j), mean(b, e, h, k), mean(c, f, i, m)]);
+            // Most of a chart is background: an average is reckoned once for a run of pixels.
+            let mut last = ([0; 6], [0; 6], [0; 3]);
+            for (u, l) in upper
+                .as_chunks::<6>()
+                .0
+                .iter()
+                .zip(lower.as_chunks::<6>().0)
+            {
+                if (*u, *l) != (last.0, last.1) {
+                    last = (*u, *l, average(*u, *l));
                 }
+                rgb.extend_from_slice(&last.2);
             }
         }
         Self { width, height, rgb }
@@ -52,6 +60,11 @@ impl Canvas {
             }
         }
     }
+}
+
+/// The mean of two pixels above two.
+fn average([a, b, c, d, e, f]: [u8; 6], [g, h, i, j, k, l]: [u8; 6]) -> [u8; 3] {
+    [mean(a, d, g, j), mean(b, e, h, k), mean(c, f, i, l)]
 }
 
 fn mean(a: u8, b: u8, c: u8, d: u8) -> u8 {
