@@ -63,12 +63,18 @@ impl Canvas {
 }
 
 /// The mean of two pixels above two.
-fn average([a, b, c, d, e, f]: [u8; 6], [g, h, i, j, k, l]: [u8; 6]) -> [u8; 3] {
-    [mean(a, d, g, j), mean(b, e, h, k), mean(c, f, i, l)]
+fn average(upper: [u8; 6], lower: [u8; 6]) -> [u8; 3] {
+    let [r0, g0, b0, r1, g1, b1] = upper;
+    let [r2, g2, b2, r3, g3, b3] = lower;
+    [
+        mean([r0, r1, r2, r3]),
+        mean([g0, g1, g2, g3]),
+        mean([b0, b1, b2, b3]),
+    ]
 }
 
-fn mean(a: u8, b: u8, c: u8, d: u8) -> u8 {
-    let sum = u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
+fn mean(four: [u8; 4]) -> u8 {
+    let sum: u16 = four.into_iter().map(u16::from).sum();
     u8::try_from((sum + 2) / 4).unwrap_or(u8::MAX)
 }
 
