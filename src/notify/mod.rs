@@ -1,3 +1,4 @@
 //! Messages to people: nothing lost, nobody flooded.
 
 pub mod channel;
+pub mod render;
