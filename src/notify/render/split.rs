@@ -169,6 +169,8 @@ impl<'a> Packer<'a> {
 
     fn make_room(&mut self, size: usize) {
         if self.size + size > self.max {
+            // Right here: words carried over could leave too little room again.
+            self.space = None;
             self.cut();
         }
     }
