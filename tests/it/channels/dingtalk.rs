@@ -168,7 +168,7 @@ async fn over_the_limit_the_robot_is_mute_for_ten_minutes() {
     for _ in 0..20 {
         robot.send(&outgoing(&notice)).await.unwrap();
     }
-    let muted = Class::Wait(Duration::from_secs(600));
+    let muted = Class::Wait(Duration::from_mins(10));
     let error = robot.send(&outgoing(&notice)).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (muted, "130101"));
     time.advance(Duration::from_secs(61));
@@ -176,7 +176,7 @@ async fn over_the_limit_the_robot_is_mute_for_ten_minutes() {
         robot.send(&outgoing(&notice)).await.unwrap_err().class,
         muted
     );
-    time.advance(Duration::from_secs(540));
+    time.advance(Duration::from_mins(9));
     robot.send(&outgoing(&notice)).await.unwrap();
 }
 
@@ -206,7 +206,7 @@ async fn a_failure_says_whether_the_message_may_be_out() {
         ),
         (
             Fault::Answer(json!({"errcode": 410_100, "errmsg": "限流"})),
-            Class::Wait(Duration::from_secs(600)),
+            Class::Wait(Duration::from_mins(10)),
         ),
     ] {
         let name = format!("{fault:?}");

@@ -298,3 +298,22 @@ async fn a_probe_greets_the_server_without_a_mail() {
     assert!(matches!(channel.probe().await, Ok(Probe::Works(_))));
     assert!(server.taken().is_empty());
 }
+
+#[test]
+fn a_channel_may_outlive_its_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (channel, server) = runtime.block_on(async {
+        let server = Server::start().await;
+        let channel = channel(&server, &["a@example.com"]);
+        let notice = notices::firing();
+        channel.send(&outgoing(&notice)).await.unwrap();
+        (channel, server)
+    });
+    drop(runtime);
+    drop(channel);
+    assert_eq!(server.taken().len(), 1);
+}

@@ -27,7 +27,7 @@ fn alert(n: usize, message: &str) -> Value {
     })
 }
 
-fn with(fields: Value) -> Notice {
+fn with(fields: &Value) -> Notice {
     let mut notice = base();
     for (name, value) in fields.as_object().unwrap() {
         notice[name] = value.clone();
@@ -36,37 +36,37 @@ fn with(fields: Value) -> Notice {
 }
 
 pub(super) fn firing() -> Notice {
-    with(json!({}))
+    with(&json!({}))
 }
 
 pub(super) fn resolved() -> Notice {
-    with(json!({"status": "resolved"}))
+    with(&json!({"status": "resolved"}))
 }
 
 pub(super) fn many(count: usize) -> Notice {
     let alerts: Vec<Value> = (0..count)
         .map(|n| alert(n, "比预期慢 <font> \"quoted\" & more words"))
         .collect();
-    with(json!({"alerts": alerts}))
+    with(&json!({"alerts": alerts}))
 }
 
 pub(super) fn giant(bytes: usize) -> Notice {
-    with(json!({"alerts": [alert(0, &"很长 \"long\" ".repeat(bytes / 14))]}))
+    with(&json!({"alerts": [alert(0, &"很长 \"long\" ".repeat(bytes / 14))]}))
 }
 
 pub(super) fn with_chart(url: Option<&str>) -> Notice {
-    with(json!({"chart": {"id": "c1", "alt": "error ratio rises", "url": url}}))
+    with(&json!({"chart": {"id": "c1", "alt": "error ratio rises", "url": url}}))
 }
 
 pub(super) fn recovery() -> Notice {
-    with(json!({
+    with(&json!({
         "kind": "recovery", "status": "resolved", "subject": "checkout is well again", "alerts": [],
         "execution": {"id": "01K", "pipeline": "rollback-batch", "status": "SUCCEEDED", "detail": null},
     }))
 }
 
 pub(super) fn finished() -> Notice {
-    with(json!({
+    with(&json!({
         "kind": "rollback_finished", "subject": "Rollback of checkout", "alerts": [],
         "execution": {"id": "01K", "pipeline": "rollback-batch", "status": "SUCCEEDED", "detail": null},
     }))

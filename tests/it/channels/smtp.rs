@@ -110,15 +110,12 @@ async fn talk(stream: TcpStream, inside: &Mutex<Inside>) -> std::io::Result<()> 
                 std::future::pending::<()>().await;
             }
             let mut inside = inside.lock().unwrap();
-            match inside.after_data.clone() {
-                Some(answer) => answer,
-                None => {
-                    inside.taken.push(Taken {
-                        to: to.clone(),
-                        bytes,
-                    });
-                    "250 taken".to_owned()
-                }
+            if let Some(answer) = inside.after_data.clone() {
+                answer
+            } else {
+                let to = to.clone();
+                inside.taken.push(Taken { to, bytes });
+                "250 taken".to_owned()
             }
         } else if verb == "QUIT" {
             stream.write_all(b"221 bye\r\n").await?;

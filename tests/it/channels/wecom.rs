@@ -92,9 +92,9 @@ async fn at_the_limit_the_target_waits_and_goes_on_a_minute_later() {
     let error = bot.send(&outgoing(&notice)).await.unwrap_err();
     assert_eq!(
         (error.class, error.code.as_str()),
-        (Class::Wait(Duration::from_secs(60)), "45009")
+        (Class::Wait(Duration::from_mins(1)), "45009")
     );
-    time.advance(Duration::from_secs(60));
+    time.advance(Duration::from_mins(1));
     bot.send(&outgoing(&notice)).await.unwrap();
     assert_eq!(vendor.messages().len(), 21);
 }
@@ -115,7 +115,7 @@ async fn a_message_cut_by_the_limit_goes_on_where_it_stopped() {
     let error = bot.send(&message).await.unwrap_err();
     let partial = error.partial.unwrap();
     assert_eq!(partial.parts, 2);
-    time.advance(Duration::from_secs(60));
+    time.advance(Duration::from_mins(1));
     let rest = Outgoing {
         resume: Some(&partial),
         ..message
