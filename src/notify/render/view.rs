@@ -1,6 +1,6 @@
 //! A notice as templates see it: one line per value, in the channel's language, time and units.
 //!
-//! Every text in it has passed [`line`]; nothing is escaped yet. What is not known is said.
+//! Every text in it has passed [`line()`]; nothing is escaped yet. What is not known is said.
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};

@@ -256,7 +256,8 @@ fn failure(error: &SmtpError) -> SendError {
     } else if error.is_timeout() {
         (Class::Retry, "timeout".to_owned())
     } else if error.is_tls() {
-        (Class::Permanent, "tls".to_owned())
+        // A certificate is renewed or an authority added without us.
+        (Class::Retry, "tls".to_owned())
     } else if error.is_client() {
         (Class::Permanent, "client".to_owned())
     } else {
