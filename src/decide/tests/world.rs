@@ -378,7 +378,6 @@ pub(super) fn incident(id: &str, scope: Scope, ending: Option<Ending>) -> Incide
         finished: None,
         recovery: None,
         revision: 0,
-        abandoned: None,
         closed_at: ending
             .as_ref()
             .map(|_| clock::before(at(NOW), Duration::from_mins(1))),
