@@ -22,6 +22,8 @@ use crate::store::{Created, Store, StoreError, chain, keys};
 
 /// Chains kept in memory; a colder one is read again.
 const CACHED_CHAINS: u64 = 10_000;
+/// Facts kept in memory, by channel.
+const TOLD_FACTS: u64 = 200_000;
 /// How long an idle chain is kept in memory.
 const CHAIN_IDLE: Duration = Duration::from_hours(2);
 /// A cold chain is read within this time, or the store counts as away.
@@ -118,6 +120,9 @@ pub struct Ledger {
     me: ReplicaId,
     chains: Cache<String, Arc<Mutex<ChainState>>>,
     roots: Cache<String, Receipt>,
+    /// Facts this replica knows to be told, by channel and whatever the thread: Alertmanager and a
+    /// vmalert that posts directly tell of the same episode under different group keys.
+    told: Cache<(ChannelName, String), ()>,
     /// How long a claim keeps others from sending.
     claim: Duration,
 }
@@ -133,12 +138,14 @@ impl Ledger {
             .max_capacity(CACHED_CHAINS)
             .time_to_idle(CHAIN_IDLE)
             .build();
+        let told = Cache::builder().max_capacity(TOLD_FACTS).time_to_live(DAY).build();
         Self {
             store,
             clock,
             me,
             chains,
             roots,
+            told,
             claim,
         }
     }
@@ -161,7 +168,8 @@ impl Ledger {
         };
         let mut state = state.lock().await;
         loop {
-            message.covers.retain(|fact| !state.covered.contains(fact));
+            let channel = &message.channel;
+            message.covers.retain(|fact| !state.covered.contains(fact) && !self.is_told(channel, fact));
             if message.covers.is_empty() {
                 return Recorded::Known;
             }
@@ -178,6 +186,7 @@ impl Ledger {
             match chain::append(&self.store, &chain, key.seq, &entry).await {
                 Ok(Created::Mine) => {
                     state.next_seq += 1;
+                    self.mark_told(&message).await;
                     state.covered.extend(message.covers.iter().cloned());
                     return Recorded::New(key, Box::new(message));
                 }
@@ -193,34 +202,21 @@ impl Ledger {
 
     /// Remembers, in this replica only, that a message went out while the store was away.
     pub async fn remember(&self, message: &Message) {
-        let now = self.clock.now();
-        let chain = keys::ledger(&keys::day(now), &message.channel, &message.notice.thread);
-        let state = self
-            .chains
-            .get_with(chain, async {
-                Arc::new(Mutex::new(ChainState {
-                    next_seq: 1,
-                    ..ChainState::default()
-                }))
-            })
-            .await;
-        state
-            .lock()
-            .await
-            .covered
-            .extend(message.covers.iter().cloned());
+        self.mark_told(message).await;
     }
 
-    /// Facts of `message` that this replica knows to be told, even while the store is away.
-    pub async fn is_known_here(&self, message: &Message) -> bool {
-        let chain = keys::ledger(
-            &keys::day(self.clock.now()),
-            &message.channel,
-            &message.notice.thread,
-        );
-        match self.chains.get(&chain).await {
-            Some(state) => message.covers.is_subset(&state.lock().await.covered),
-            None => false,
+    /// Whether this replica knows that all of `facts` were told, or are being told, to a channel.
+    pub fn is_known_here<'a>(&self, channel: &ChannelName, facts: impl IntoIterator<Item = &'a String>) -> bool {
+        facts.into_iter().all(|fact| self.is_told(channel, fact))
+    }
+
+    fn is_told(&self, channel: &ChannelName, fact: &str) -> bool {
+        self.told.contains_key(&(channel.clone(), fact.to_owned()))
+    }
+
+    async fn mark_told(&self, message: &Message) {
+        for fact in &message.covers {
+            self.told.insert((message.channel.clone(), fact.clone()), ()).await;
         }
     }
 

@@ -95,3 +95,8 @@ pub fn report(incident: &IncidentId, revision: u32, file: &str) -> String {
 pub fn chart(id: &str) -> String {
     format!("charts/{id}.png")
 }
+
+/// The chain of modes that people set.
+pub fn mode() -> String {
+    "mode".to_owned()
+}
