@@ -160,7 +160,8 @@ impl Rules<'_> {
 
 /// What happens next.
 pub fn next_step(incident: &Incident, local: &Local, now: Now, rules: Rules<'_>) -> Step {
-    if incident.is_closed() {
+    // An escalation closes its predecessor at once, whatever that one still owes.
+    if incident.is_closed() && incident.ending != Some(Ending::Superseded) {
         return Step::Done;
     }
     let age = now.instant.duration_since(local.since);
@@ -177,6 +178,9 @@ pub fn next_step(incident: &Incident, local: &Local, now: Now, rules: Rules<'_>)
     }
     if let Some(step) = owed(incident, local) {
         return step;
+    }
+    if incident.is_closed() {
+        return Step::Done;
     }
     if let Some((by, why)) = &incident.abandoned
         && !incident.may_be_touching()

@@ -576,4 +576,7 @@ fn reports_count_up_and_strangers_are_refused() {
         revision: 1,
     };
     assert!(matches!(refused(&state, &stranger), Illegal::NotOpen(_)));
+    let late = lane([open(), closed(Ending::Withdrawn), reported(1)]);
+    assert_eq!(late.incident(&first()).unwrap().revision, 1);
+    assert_eq!(late.open, None);
 }
