@@ -5,6 +5,9 @@
 //! paused, there is one thread, and every choice comes from the seed, so a failure is repeated by
 //! `BACKSTOP_MODEL_SEED=<seed>`. `BACKSTOP_MODEL_SCHEDULES` says how many seeds are run.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "test code")]
+
+mod gate;
 mod pipeline;
 mod replica;
 mod store;
@@ -26,9 +29,9 @@ use self::replica::Replicas;
 use self::world::{Pipelines, World};
 
 /// When nothing goes wrong any more.
-const CALM: Duration = Duration::from_secs(120);
+const CALM: Duration = Duration::from_mins(2);
 /// By then every incident must be over.
-const END: Duration = Duration::from_secs(3600);
+const END: Duration = Duration::from_hours(1);
 
 /// What a schedule left behind.
 struct Outcome {
@@ -69,7 +72,7 @@ async fn schedule(seed: u64, pipelines: Pipelines) -> Outcome {
         }
     }
     // Time for what is still on its way to knock.
-    tokio::time::sleep(Duration::from_secs(300)).await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
     judge(&world, &memory, &replicas, crashes).await
 }
 

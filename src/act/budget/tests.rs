@@ -4,13 +4,13 @@ use super::*;
 
 const RATE: Rate = Rate {
     count: 1,
-    per: Duration::from_secs(1800),
+    per: Duration::from_mins(30),
 };
 const BUDGET: Budget = Budget {
     per_service: RATE,
     overall: Rate {
         count: 3,
-        per: Duration::from_secs(600),
+        per: Duration::from_mins(10),
     },
 };
 

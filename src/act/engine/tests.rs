@@ -164,7 +164,7 @@ async fn while_spinnaker_can_not_be_asked_it_stays_unknown_and_people_hear_it_on
     let id = opened(&site).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     site.spinnaker.goes_down();
-    tokio::time::sleep(Duration::from_secs(3600)).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
     assert_eq!(site.incident(&id).await.stage, Stage::Unknown);
     assert_eq!(site.room.told(), ["page-unknown"]);
     site.spinnaker.comes_back();
@@ -312,7 +312,7 @@ async fn with_the_store_gone_nothing_is_opened_or_let_in() {
     let store = Dying::new(memory(), Some(0), When::Before);
     let site = Site::stopped(store);
     let open = tokio::time::timeout(
-        Duration::from_secs(60),
+        Duration::from_mins(1),
         site.engine.open(wish("d1", Scope::Full)),
     );
     assert!(!matches!(open.await, Ok(OpenOutcome::Opened(_))));

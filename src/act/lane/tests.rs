@@ -111,7 +111,10 @@ async fn an_opening_is_announced_and_a_finished_one_is_forgotten() {
     let (a, b) = (lanes(&store, "a"), lanes(&store, "b"));
     a.append_with(&lane(), |_| Some(opened())).await.unwrap();
     let id: IncidentId = "checkout@prod-1".parse().unwrap();
-    assert_eq!(b.unfinished().await.unwrap().open, [id.clone()]);
+    assert_eq!(
+        b.unfinished().await.unwrap().open,
+        std::slice::from_ref(&id)
+    );
     a.append_with(&lane(), |_| Some(withdrawn(&id)))
         .await
         .unwrap();

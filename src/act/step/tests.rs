@@ -197,6 +197,7 @@ fn an_end_is_marked_told_and_reported_before_anything_else() {
         revision: 1,
         ..finished(true)
     };
+    known.push("report-1");
     assert_eq!(with(&unwritten, "a", 0, told(&known)), Step::Report(2));
 }
 

@@ -289,10 +289,9 @@ async fn let_in(
             let answer = tokio::time::timeout(Duration::from_secs(20), asked).await;
             let lost = world.fault(15);
             match answer {
-                Err(_) => return false,
                 Ok(_) if lost => {}
                 Ok(Ok(Ok(Admission::Granted | Admission::AlreadyGranted))) => return true,
-                Ok(Ok(Ok(Admission::Refused(_)))) => return false,
+                Err(_) | Ok(Ok(Ok(Admission::Refused(_)))) => return false,
                 Ok(Ok(Err(_)) | Err(_)) => {}
             }
         }

@@ -100,12 +100,13 @@ impl Replicas {
             self.world.wait_up_to(25_000).await;
             let slots = u64::try_from(self.tasks.len()).expect("small");
             let slot = usize::try_from(self.world.below(slots)).expect("small");
-            if self.world.fault(50) {
+            let (crashes_now, pauses_now) = (self.world.fault(50), self.world.fault(50));
+            if crashes_now {
                 crashes += 1;
                 self.kill(slot);
                 self.world.wait_up_to(8_000).await;
                 self.revive(slot);
-            } else if self.world.fault(50) {
+            } else if pauses_now {
                 let pause = Duration::from_millis(self.world.below(60_000));
                 if let Some(replica) = &self.living.lock().expect("no poison")[slot] {
                     replica.life.pause(pause);

@@ -74,7 +74,7 @@ impl ObjectStore for Lying {
                 // Too late for anybody to hear.
                 drop(memory.put_opts(&location, payload, opts).await);
             });
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             return Err(broken());
         }
         let result = self.memory.put_opts(location, payload, opts).await;

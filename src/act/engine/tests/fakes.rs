@@ -222,7 +222,7 @@ impl Site {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(8 * 60 * 60), closed)
+        tokio::time::timeout(Duration::from_hours(8), closed)
             .await
             .unwrap()
     }
@@ -236,6 +236,10 @@ struct Job {
 }
 
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one way to misbehave"
+)]
 struct Doings {
     jobs: BTreeMap<String, Job>,
     deployments: BTreeMap<String, bool>,
@@ -498,8 +502,8 @@ impl Planner for Room {
 impl RecoveryProbe for Room {
     fn question(&self, _: &Incident) -> Option<Question> {
         Some(Question {
-            for_: Duration::from_secs(60),
-            within: Duration::from_secs(300),
+            for_: Duration::from_mins(1),
+            within: Duration::from_mins(5),
         })
     }
 
