@@ -1,6 +1,11 @@
 use std::time::Duration;
 
 use super::*;
+use crate::act::fixtures::{incident, noon, opening};
+use crate::domain::clock::ManualClock;
+use crate::domain::decision::Scope;
+use crate::domain::lane::{Ending, LaneEvent};
+use crate::store::Store;
 
 const RATE: Rate = Rate {
     count: 1,
@@ -68,4 +73,76 @@ fn the_refusal_says_what_is_used_up() {
         why.unwrap_err(),
         "1 automatic rollbacks of cart within 30m, the budget is 1"
     );
+}
+
+fn budgets(store: &Store, me: &str) -> Budgets {
+    let clock = ManualClock::at(noon());
+    Budgets::new(LaneStore::new(store.clone(), clock, me.parse().unwrap()))
+}
+
+/// Opens an incident of `service` in the store.
+async fn open(store: &Store, service: &str) -> Incident {
+    let opened = opening(service, "d1", Scope::Full);
+    let incident = incident(opened.clone(), []);
+    let lanes = budgets(store, "a").lanes;
+    let event = LaneEvent::Opened(Box::new(opened));
+    lanes
+        .append_with(&incident.lane, |_| Some(event.clone()))
+        .await
+        .unwrap();
+    incident
+}
+
+#[tokio::test]
+async fn asking_twice_grants_once_and_a_person_needs_none() {
+    let store = Store::in_memory();
+    let cart = open(&store, "cart").await;
+    for me in ["a", "b"] {
+        let granted = budgets(&store, me).grant(&cart, &BUDGET, noon()).await;
+        assert_eq!(granted.unwrap(), Granted::Yes);
+    }
+    let mut by_hand = open(&store, "checkout").await;
+    by_hand.opened.origin = Origin::Manual {
+        by: "oncall".into(),
+        reason: "r".into(),
+        key: "k".into(),
+    };
+    let a = budgets(&store, "a");
+    a.grant(&by_hand, &BUDGET, noon()).await.unwrap();
+    assert_eq!(a.view(&BUDGET, noon()).await.unwrap().grants.len(), 1);
+}
+
+#[tokio::test]
+async fn racing_replicas_never_grant_more_than_there_is() {
+    let store = Store::in_memory();
+    let mut asking = Vec::new();
+    for n in 0..8 {
+        let incident = open(&store, &format!("s{n}")).await;
+        let budgets = budgets(&store, &format!("r{n}"));
+        asking.push(tokio::spawn(async move {
+            budgets.grant(&incident, &BUDGET, noon()).await.unwrap()
+        }));
+    }
+    let answers = futures::future::join_all(asking).await;
+    let yes = answers.iter().flatten().filter(|one| **one == Granted::Yes);
+    assert_eq!(yes.count(), 3);
+}
+
+#[tokio::test]
+async fn a_grant_of_what_closed_without_being_let_in_is_ignored() {
+    let store = Store::in_memory();
+    let cart = open(&store, "cart").await;
+    let a = budgets(&store, "a");
+    a.grant(&cart, &BUDGET, noon()).await.unwrap();
+    assert_eq!(a.view(&BUDGET, noon()).await.unwrap().grants.len(), 1);
+    let closed = LaneEvent::Closed {
+        incident: cart.id.clone(),
+        ending: Ending::Withdrawn,
+        why: "w".into(),
+    };
+    a.lanes
+        .append_with(&cart.lane, |_| Some(closed.clone()))
+        .await
+        .unwrap();
+    assert_eq!(a.view(&BUDGET, noon()).await.unwrap().grants, []);
 }

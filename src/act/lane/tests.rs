@@ -1,5 +1,7 @@
 use super::*;
+use crate::act::fixtures::opening;
 use crate::domain::clock::ManualClock;
+use crate::domain::decision::Scope;
 use crate::domain::lane::Ending;
 
 fn lanes(store: &Store, me: &str) -> LaneStore {
@@ -22,19 +24,7 @@ fn batch(n: u32) -> LaneEvent {
 }
 
 fn opened() -> LaneEvent {
-    let decision = serde_json::json!({
-        "at": "2026-11-22T12:00:00Z", "verdict": {"rollback": "full"}, "shadow": false,
-        "mode": "enforce", "rule": null, "rules": [], "guards": [], "service": null,
-        "env": null, "lane": null, "deployment": null, "release_id": null, "phase": null,
-        "scope": null, "hosts": [], "target": null, "alerts": [], "evidence": null,
-        "recheck_at": null, "incident": null
-    });
-    let opened = serde_json::json!({"opened": {
-        "service": "checkout", "env": "prod", "deployment": "d1", "release_id": "checkout@2",
-        "scope": "full", "hosts": [], "target": "checkout@1", "origin": "automatic",
-        "decision": decision, "thread": "t", "channels": [], "supersedes": null
-    }});
-    serde_json::from_value(opened).unwrap()
+    LaneEvent::Opened(Box::new(opening("checkout", "d1", Scope::Full)))
 }
 
 fn withdrawn(id: &IncidentId) -> LaneEvent {

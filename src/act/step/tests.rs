@@ -1,5 +1,7 @@
 use super::*;
-use crate::domain::lane::{FinishedExecution, LaneEntry, LaneState};
+use crate::act::fixtures::{incident, noon, opening};
+use crate::domain::decision::Scope;
+use crate::domain::lane::FinishedExecution;
 
 fn timing() -> Timing {
     Timing::default()
@@ -7,30 +9,11 @@ fn timing() -> Timing {
 
 /// An incident opened by `a`.
 fn opened() -> Incident {
-    let decision = serde_json::json!({
-        "at": "2026-11-22T12:00:00Z", "verdict": {"rollback": "full"}, "shadow": false,
-        "mode": "enforce", "rule": null, "rules": [], "guards": [], "service": null,
-        "env": null, "lane": null, "deployment": null, "release_id": null, "phase": null,
-        "scope": null, "hosts": [], "target": null, "alerts": [], "evidence": null,
-        "recheck_at": null, "incident": null
-    });
-    let event = serde_json::json!({"opened": {
-        "service": "checkout", "env": "prod", "deployment": "d1", "release_id": "checkout@2",
-        "scope": "full", "hosts": [], "target": "checkout@1", "origin": "automatic",
-        "decision": decision, "thread": "t", "channels": [], "supersedes": null}});
-    let mut lane = LaneState::default();
-    let entry = LaneEntry {
-        at: wall(0),
-        by: "a".parse().unwrap(),
-        event: serde_json::from_value(event).unwrap(),
-    };
-    lane.apply(1, &entry).unwrap();
-    lane.open.unwrap()
+    incident(opening("checkout", "d1", Scope::Full), [])
 }
 
 fn wall(second: u64) -> Timestamp {
-    let noon: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-    crate::domain::clock::after(noon, Duration::from_secs(second))
+    crate::domain::clock::after(noon(), Duration::from_secs(second))
 }
 
 fn claimed(by: &str) -> Incident {

@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::*;
+use crate::act::fixtures::{noon, opening};
 use crate::act::orders::{CantAsk, Order, Reach, Seen, TriggerFailure};
 use crate::act::seams::{Answer, Followup, Objection, Question};
 use crate::config::Rate;
 use crate::domain::clock::Clock;
-use crate::domain::decision::{Decision, Scope, Verdict};
+use crate::domain::decision::Scope;
 use crate::domain::lane::{Incident, Plan};
-use crate::domain::policy::Mode;
 use crate::store::Store;
 
 pub(super) use crate::store::{chain, keys};
@@ -31,41 +31,7 @@ pub(super) fn lane() -> LaneName {
 }
 
 pub(super) fn wish(deployment: &str, scope: Scope) -> Opened {
-    Opened {
-        service: "checkout".parse().unwrap(),
-        env: "prod".parse().unwrap(),
-        deployment: deployment.parse().unwrap(),
-        release_id: "checkout@2".parse().unwrap(),
-        scope,
-        hosts: Vec::new(),
-        target: "checkout@1".parse().unwrap(),
-        origin: Origin::Automatic,
-        decision: Decision {
-            at: start(),
-            verdict: Verdict::Rollback(Scope::Full),
-            shadow: false,
-            mode: Mode::Enforce,
-            rule: None,
-            rules: Vec::new(),
-            guards: Vec::new(),
-            service: None,
-            env: None,
-            lane: None,
-            deployment: None,
-            release_id: None,
-            phase: None,
-            scope: None,
-            hosts: Vec::new(),
-            target: None,
-            alerts: BTreeSet::new(),
-            evidence: None,
-            recheck_at: None,
-            incident: None,
-        },
-        thread: "t".into(),
-        channels: Vec::new(),
-        supersedes: None,
-    }
+    opening("checkout", deployment, scope)
 }
 
 pub(super) fn by_hand(deployment: &str, key: &str) -> Opened {
@@ -79,16 +45,12 @@ pub(super) fn by_hand(deployment: &str, key: &str) -> Opened {
     }
 }
 
-fn start() -> jiff::Timestamp {
-    jiff::Timestamp::from_second(1_800_000_000).unwrap()
-}
-
 #[derive(Debug)]
 struct Ticking(Instant);
 
 impl Clock for Ticking {
     fn now(&self) -> jiff::Timestamp {
-        crate::domain::clock::after(start(), self.0.elapsed())
+        crate::domain::clock::after(noon(), self.0.elapsed())
     }
 }
 
