@@ -319,6 +319,27 @@ async fn with_the_store_gone_nothing_is_opened_or_let_in() {
     assert_eq!(site.spinnaker.triggers(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_the_step_at_hand_and_no_longer() {
+    let site = Site::stopped(memory());
+    site.spinnaker.deploys("d1");
+    site.spinnaker.ignores_cancels();
+    let token = tokio_util::sync::CancellationToken::new();
+    let (engine, run) = (site.engine.clone(), token.clone());
+    let running = tokio::spawn(async move { engine.run(run).await });
+    let id = opened(&site).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    token.cancel();
+    let began = tokio::time::Instant::now();
+    running.await.unwrap();
+    let took = began.elapsed().as_secs();
+    assert!(
+        (40..60).contains(&took),
+        "the wait for the cancel ends first: {took} s"
+    );
+    assert_eq!(site.incident(&id).await.stage, Stage::Opened);
+}
+
 /// Kills the replica at every append of the lane in turn, before and after it lands, on a real
 /// directory; the next replica finishes the incident.
 #[tokio::test(start_paused = true)]
