@@ -15,6 +15,7 @@ mod channels;
 mod gate_contract;
 mod gate_quirks;
 mod gate_stages;
+mod lane_model;
 mod licences;
 mod real_mail;
 mod real_tools;

@@ -151,9 +151,8 @@ impl Incident {
             LaneEvent::Reported { revision, .. } if *revision <= self.revision => {
                 Err(Illegal::Already)
             }
-            LaneEvent::Reported { .. } => Ok(()),
             LaneEvent::Abandoned { .. } if self.abandoned.is_some() => Err(Illegal::Already),
-            LaneEvent::Abandoned { .. } => Ok(()),
+            LaneEvent::Reported { .. } | LaneEvent::Abandoned { .. } => Ok(()),
             LaneEvent::Closed { ending, .. } => self.check_closed(ending),
             LaneEvent::Batch { .. } | LaneEvent::Opened(_) => self.not_now(event),
         }
