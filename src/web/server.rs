@@ -94,8 +94,7 @@ pub async fn serve(
         connections: TaskTracker::new(),
         settings,
     });
-    let accepting = Arc::clone(&server).accept(listener);
-    tokio::pin!(accepting);
+    let mut accepting = Box::pin(Arc::clone(&server).accept(listener));
     tokio::select! {
         () = &mut accepting => return,
         () = shutdown.cancelled() => {}
@@ -103,7 +102,9 @@ pub async fn serve(
     let began = Instant::now();
     tracing::info!("draining");
     // Ends by its time: accepting never ends of itself.
-    let _over = timeout_at(began + server.settings.drain_accept, accepting).await;
+    let _over = timeout_at(began + server.settings.drain_accept, &mut accepting).await;
+    // Closes the listener: who connects now must hear at once that nobody is here.
+    drop(accepting);
     server.stop.cancel();
     server.connections.close();
     let all_done = server.connections.wait();
