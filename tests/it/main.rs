@@ -20,3 +20,4 @@ mod licences;
 mod real_mail;
 mod real_tools;
 mod simulated_fleet;
+mod web;
