@@ -5,6 +5,8 @@
 //! to draw. Nothing is decided here, and nothing an alert says about itself is taken for evidence.
 
 pub mod catalog;
+pub mod chart;
+pub mod evidence;
 mod host;
 pub mod ladder;
 #[cfg(test)]
