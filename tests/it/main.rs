@@ -1,1 +1,16 @@
 //! One test binary; a module per room or behaviour.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod licences;
+mod real_mail;
+mod real_tools;
+mod simulated_fleet;

@@ -1,0 +1,43 @@
+# The two commands to know: `make demo` shows the product, `make test` says whether it is sound.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Each step uses all cores by itself, and later steps use what earlier ones have built.
+.NOTPARALLEL:
+
+CARGO ?= cargo
+
+.PHONY: help tools demo test fmt lint doc unit bench
+
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+tools: ## Fetch the real programs (Alertmanager, vmalert, VictoriaMetrics, SMTP, S3) into target/tools.
+	@scripts/fetch-tools
+
+demo: tools ## Show a bad release being noticed and taken back, with everything running here.
+	@$(CARGO) run --locked --example demo
+
+test: tools fmt lint doc unit ## Everything CI runs: format, lints, documentation, tests, licences.
+
+fmt: ## Check the format.
+	@echo '== format'
+	@$(CARGO) fmt --check
+
+lint: ## Run clippy over everything; a warning is an error.
+	@echo '== lints'
+	@$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc: ## Build the documentation, private items too; a broken link is an error.
+	@echo '== documentation'
+	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --no-deps --document-private-items
+
+unit: ## Run the tests, licences and the real programs included.
+	@echo '== tests'
+	@$(CARGO) test --locked 2>&1 | awk '{print; fflush()} \
+	  /^test result: / {seen = 1; passed += $$4; failed += $$6; skipped += $$8} \
+	  END {if (seen) printf "tests: %d passed, %d failed, %d skipped\n", passed, failed, skipped}'
+
+bench: ## Run the benchmarks (an optimised build).
+	@$(CARGO) bench --locked

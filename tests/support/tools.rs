@@ -1,0 +1,105 @@
+//! Finds the real programs that `scripts/fetch-tools` put under `target/tools`.
+//!
+//! A test that needs one asks [`required_in_ci`] first: on a developer's machine a missing program
+//! skips that test and says so loudly, in CI it fails it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::ensure;
+
+/// Something that `scripts/fetch-tools` brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// Prometheus Alertmanager.
+    Alertmanager,
+    /// Alertmanager's own checker of configurations.
+    Amtool,
+    /// Single-node `VictoriaMetrics`.
+    VictoriaMetrics,
+    /// vmalert, of the same release.
+    Vmalert,
+    /// An S3 server over a local directory; built only where there is Go.
+    VersityGw,
+    /// The Python modules of the SMTP server.
+    Smtp,
+    /// A font that draws Latin and Chinese (`WenQuanYi` Micro Hei).
+    ChineseFont,
+}
+
+impl Tool {
+    fn location(self) -> &'static str {
+        match self {
+            Self::Alertmanager => "bin/alertmanager",
+            Self::Amtool => "bin/amtool",
+            Self::VictoriaMetrics => "bin/victoria-metrics",
+            Self::Vmalert => "bin/vmalert",
+            Self::VersityGw => "bin/versitygw",
+            Self::Smtp => "root/usr/lib/python3/dist-packages",
+            Self::ChineseFont => "root/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
+        }
+    }
+
+    /// Where it is.
+    ///
+    /// # Errors
+    /// Says how to get it when it is not there.
+    pub fn path(self) -> anyhow::Result<PathBuf> {
+        let path = tools_dir().join(self.location());
+        ensure!(
+            path.exists(),
+            "`{}` is not under target/tools: run scripts/fetch-tools",
+            self.location()
+        );
+        Ok(path)
+    }
+}
+
+/// `target/tools` of this checkout.
+pub fn tools_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools")
+}
+
+/// Shared libraries that the fetched programs may use where the machine has none.
+pub fn library_path() -> Option<PathBuf> {
+    let root = tools_dir().join("root");
+    let relative = std::fs::read_to_string(root.join("library-path")).ok()?;
+    Some(root.join(relative.trim()))
+}
+
+/// Where Alertmanager has to be started: it looks for its default template in its own folder.
+pub fn alertmanager_dir() -> PathBuf {
+    tools_dir().join("root/usr/share/prometheus/alertmanager")
+}
+
+/// The interpreter: the system's, else the first on the path.
+pub fn python() -> OsString {
+    let system = Path::new("/usr/bin/python3");
+    if system.exists() {
+        system.into()
+    } else {
+        "python3".into()
+    }
+}
+
+/// Whether the test may go on with `tool`: false, and a loud line, where it is missing.
+///
+/// # Panics
+/// In CI, where nothing may be skipped.
+#[expect(clippy::print_stderr, reason = "a skip must be seen")]
+pub fn required_in_ci(tool: Tool) -> bool {
+    let Err(missing) = tool.path() else {
+        return true;
+    };
+    assert!(!in_ci(), "CI runs every test, but {missing}");
+    eprintln!("SKIPPED, NOT TESTED: {missing}");
+    false
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only the test harness asks whether this is CI"
+)]
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
