@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod evidence;
 mod licences;
 mod real_mail;
 mod real_tools;

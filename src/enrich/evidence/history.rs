@@ -99,11 +99,12 @@ pub(super) async fn read(
     });
     let parts = futures::future::try_join_all(reads).await;
     let parts = parts.map_err(|error| format!("the past can't be read: {error}"))?;
-    let mut lines: BTreeMap<Labels, Line> = BTreeMap::new();
+    let mut lines: BTreeMap<(usize, Labels), Line> = BTreeMap::new();
     for (place, part) in parts {
         for (labels, points) in part {
             let names = whom(place, trusted, accused, &labels);
-            let line = lines.entry(labels).or_insert_with(|| Line {
+            // The same labels can come from both questions when the release is aggregated away.
+            let line = lines.entry((place, labels)).or_insert_with(|| Line {
                 names,
                 points: Vec::new(),
             });

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use moka::future::Cache;
 
 use super::catalog::View;
-use crate::config::{Comparison, Config, Recovery};
+use crate::config::{Comparison, Metrics, Recovery, Timing, Vmalert};
 use crate::domain::alert::Alert;
 use crate::domain::clock::SharedClock;
 use crate::domain::context::Context;
@@ -70,18 +70,23 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// Asks what `config` names, through `http`.
-    pub fn new(http: &reqwest::Client, config: &Config, clock: SharedClock) -> Self {
-        let metrics = config.metrics.as_ref();
-        let vmalerts = config.vmalert.iter();
+    /// Asks the configured store and vmalerts through `http`; without a store there is no evidence.
+    pub fn new(
+        http: &reqwest::Client,
+        metrics: Option<&Metrics>,
+        vmalerts: &[Vmalert],
+        timing: &Timing,
+        clock: SharedClock,
+    ) -> Self {
         Self {
             metrics: metrics.map(|metrics| Client::new(http.clone(), metrics)),
             vmalerts: vmalerts
+                .iter()
                 .map(|vmalert| RuleSource::new(http.clone(), vmalert))
                 .collect(),
             rules: Cache::builder().time_to_live(RULES_FOR).build(),
             clock,
-            deadline: config.timing.evidence_deadline,
+            deadline: timing.evidence_deadline,
         }
     }
 
