@@ -4,6 +4,16 @@
 //! place, `load` reads files and resolves secrets. Nothing here reaches the network.
 
 pub mod channel;
+mod channels;
+pub mod load;
+pub mod matcher;
+mod place;
+pub mod policy;
+pub mod problem;
+pub mod raw;
+pub mod services;
+pub mod template;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +26,7 @@ use crate::domain::id::{ChannelName, Env, Service};
 use crate::domain::policy::{Mode, Policy};
 use crate::domain::secret::Secret;
 pub use crate::store::StoreSettings;
+pub use template::Template;
 
 /// Everything the gateway and its companions are told.
 #[derive(Debug, Clone)]
@@ -217,13 +228,6 @@ pub struct DeployPipeline {
     pub hosts: Option<Template>,
 }
 
-/// Text with `{path.to.value}` in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template {
-    /// As written.
-    pub text: String,
-}
-
 /// A service's rollback pipelines.
 #[derive(Debug, Clone, Default)]
 pub struct Rollback {
@@ -288,18 +292,19 @@ impl Comparison {
 /// One file of `channels/`.
 #[derive(Debug, Clone)]
 pub struct Channel {
-    /// Its name.
-    pub name: ChannelName,
-    /// How it talks, and to whom.
-    pub kind: channel::Kind,
-    /// Language of its messages.
-    pub locale: channel::Locale,
-    /// Zone of its times.
-    pub time_zone: jiff::tz::TimeZone,
+    /// Name, language and the vendor's side.
+    pub settings: channel::Channel,
     /// Whether messages about ended alerts go there.
     pub send_resolved: bool,
-    /// Vendor's limit per minute, before it is divided by the replicas. None: the kind's default.
+    /// The vendor's limit per minute, before it is divided by the replicas. None: the kind's.
     pub rate_per_minute: Option<u32>,
+}
+
+impl Channel {
+    /// Its name.
+    pub fn name(&self) -> &ChannelName {
+        &self.settings.name
+    }
 }
 
 /// Times that tests and unusual sites change. Defaults are the design's.
@@ -383,8 +388,6 @@ impl Default for Timing {
 pub struct WebConfig {
     /// Certificate and key.
     pub tls: Option<TlsFiles>,
-    /// Users of basic auth, by name, with bcrypt hashes as Prometheus has them.
-    pub basic_auth_users: BTreeMap<String, Secret>,
 }
 
 /// Files of a TLS listener; read again for every connection, so that rotation needs no restart.
@@ -397,3 +400,6 @@ pub struct TlsFiles {
     /// PEM of the CAs whose client certificates are accepted; None: no client certificates.
     pub client_ca_file: Option<PathBuf>,
 }
+
+#[cfg(test)]
+mod tests;

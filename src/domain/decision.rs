@@ -219,7 +219,7 @@ pub struct Decision {
     pub alerts: BTreeSet<Fingerprint>,
     /// What the sources said.
     pub evidence: Option<Evidence>,
-    /// When a hold is asked again.
+    /// When a hold is asked again; a hold without it is released by a person only.
     #[schemars(with = "Option<String>")]
     pub recheck_at: Option<Timestamp>,
     /// The incident it opened or joined, filled in afterwards.
@@ -234,9 +234,18 @@ impl Decision {
             .find(|verdict| !verdict.outcome.is_pass())
     }
 
+    /// The guard that made the verdict what it is: the first that says no, else the first that
+    /// did not pass.
+    pub fn deciding_guard(&self) -> Option<&GuardVerdict> {
+        self.guards
+            .iter()
+            .find(|verdict| matches!(verdict.outcome, Outcome::Deny(_)))
+            .or_else(|| self.first_obstacle())
+    }
+
     /// One sentence: why.
     pub fn why(&self) -> String {
-        match (self.first_obstacle(), &self.rule) {
+        match (self.deciding_guard(), &self.rule) {
             (Some(obstacle), _) => {
                 format!("{}: {}", obstacle.guard.as_str(), obstacle.outcome.reason())
             }

@@ -243,7 +243,7 @@ mod tests {
             status: Status::Running,
             started_at: Some(at(0)),
             finished_at: None,
-            soak: Duration::from_secs(900),
+            soak: Duration::from_mins(15),
             application: "s".into(),
             pipeline: "deploy-prod".into(),
             is_rollback: false,

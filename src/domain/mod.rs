@@ -16,3 +16,15 @@ pub mod notice;
 pub mod policy;
 pub mod release;
 pub mod secret;
+
+/// Lower-case hex digits of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String can't fail.
+            let _infallible = write!(text, "{byte:02x}");
+            text
+        })
+}

@@ -260,6 +260,11 @@ impl Policy {
     pub fn covers(&self, service: &Service) -> bool {
         self.services.is_match(service.as_str())
     }
+
+    /// Whether it speaks only about services that no other file names: its one glob is `*`.
+    pub fn is_fallback(&self) -> bool {
+        matches!(self.service_globs.as_slice(), [glob] if glob == "*")
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::hex;
 use crate::domain::id::{
     ChannelName, DeploymentId, Env, Host, IncidentId, LaneName, ReleaseId, Service,
 };
@@ -25,13 +26,8 @@ pub fn day(at: Timestamp) -> String {
 
 /// A short name for text of any shape: 20 hex digits of its SHA-256.
 pub fn hashed(text: &str) -> String {
-    use std::fmt::Write as _;
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(10).fold(String::new(), |mut hex, byte| {
-        // Writing to a String can't fail.
-        let _infallible = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(digest.get(..10).unwrap_or_default())
 }
 
 /// A release's document. Written by `release publish`.

@@ -27,6 +27,10 @@ pub use open::{OpenError, StoreSettings, open};
 pub const CREATE_DEADLINE: Duration = Duration::from_secs(2);
 /// One try of it; what answers later is found by reading back.
 const PUT_DEADLINE: Duration = Duration::from_millis(900);
+/// One read takes at most this long.
+const READ_DEADLINE: Duration = Duration::from_secs(2);
+/// One listing takes at most this long.
+const LIST_DEADLINE: Duration = Duration::from_secs(20);
 /// Pause before a create is tried again under the same nonce.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -214,9 +218,8 @@ impl Store {
     /// # Errors
     /// When the store can't be reached.
     pub async fn get_bytes(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.read(&Path::from(key))
-            .await
-            .map_err(|error| unavailable(key, &error))
+        let path = Path::from(key);
+        in_time(key, READ_DEADLINE, self.read(&path)).await
     }
 
     /// Puts bytes that are named by their content or number (charts, report pages); writing the
@@ -226,14 +229,9 @@ impl Store {
     /// When the store can't be reached.
     pub async fn put_bytes(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
         let path = Path::from(key);
-        match tokio::time::timeout(CREATE_DEADLINE, self.inner.put(&path, bytes.into())).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(unavailable(key, &error)),
-            Err(_) => Err(StoreError::Unavailable {
-                key: key.to_owned(),
-                reason: "no answer in time".to_owned(),
-            }),
-        }
+        in_time(key, CREATE_DEADLINE, self.inner.put(&path, bytes.into()))
+            .await
+            .map(drop)
     }
 
     /// Every key under `prefix` (a folder), sorted.
@@ -263,7 +261,7 @@ impl Store {
         let keys = objects
             .map_ok(|object| String::from(object.location))
             .try_collect::<Vec<_>>();
-        let mut keys = keys.await.map_err(|error| unavailable(prefix, &error))?;
+        let mut keys = in_time(prefix, LIST_DEADLINE, keys).await?;
         keys.sort_unstable();
         Ok(keys)
     }
@@ -274,8 +272,8 @@ impl Store {
     /// When the store can't be reached.
     pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let folder = Path::from(prefix);
-        let listing = self.inner.list_with_delimiter(Some(&folder)).await;
-        let listing = listing.map_err(|error| unavailable(prefix, &error))?;
+        let listing = self.inner.list_with_delimiter(Some(&folder));
+        let listing = in_time(prefix, LIST_DEADLINE, listing).await?;
         let last = |path: &Path| path.filename().map(str::to_owned);
         let mut names: Vec<String> = listing.common_prefixes.iter().filter_map(last).collect();
         names.sort_unstable();
@@ -299,6 +297,20 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+async fn in_time<T>(
+    key: &str,
+    deadline: Duration,
+    answer: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(deadline, answer).await {
+        Ok(answer) => answer.map_err(|error| unavailable(key, &error)),
+        Err(_) => Err(StoreError::Unavailable {
+            key: key.to_owned(),
+            reason: "no answer in time".to_owned(),
+        }),
     }
 }
 

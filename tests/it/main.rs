@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::allow_attributes,
     reason = "a test fails by panicking"
 )]
 
@@ -11,6 +12,9 @@
 mod support;
 
 mod evidence;
+mod gate_contract;
+mod gate_quirks;
+mod gate_stages;
 mod licences;
 mod real_mail;
 mod real_tools;

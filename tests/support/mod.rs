@@ -1,17 +1,24 @@
 //! The world around the gateway, for the tests and the demo.
 //!
-//! Real programs where they can run (`tools` finds them, `process` runs them) and simulated
-//! services. Everything listens on loopback, on ports the system chose.
+//! Real programs where they can run (`tools` finds them, `process` runs them), simulated services,
+//! and stand-ins for the systems that cannot run here. Everything listens on loopback, on ports
+//! the system chose.
 #![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::allow_attributes,
     dead_code,
     unreachable_pub,
-    reason = "the tests and the demo each use their part"
+    reason = "test support, of which the tests and the demo each use their part"
 )]
 
 pub mod alertmanager;
 pub mod eventually;
 pub mod feed;
 pub mod fleet;
+pub mod gate;
 pub mod metrics_source;
 pub mod process;
 pub mod smtp;

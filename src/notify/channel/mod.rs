@@ -1,1 +1,172 @@
 //! The four channels in their own wire protocols.
+//!
+//! A notifier words one notice, sends it in as many calls as it takes and tells what became of
+//! each. It keeps no queue, limit or ledger: whoever calls it waits for the limiter's permits and
+//! writes the receipt down. Success is what the vendor's body says, never the HTTP status.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::notice::Notice;
+
+/// One message on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// What it says.
+    pub notice: &'a Notice,
+    /// Its ledger entry's id: the mail's Message-ID, Slack's metadata.
+    pub message_id: &'a str,
+    /// The chart's bytes, when they are there in time.
+    pub chart_png: Option<&'a [u8]>,
+    /// The receipt of the thread's first message, for follow-ups.
+    pub thread: Option<&'a Receipt>,
+    /// What an earlier attempt at this very message got through ([`SendError::partial`]): it is
+    /// not sent again.
+    pub resume: Option<&'a Receipt>,
+}
+
+impl Outgoing<'_> {
+    /// Parts an earlier attempt delivered.
+    fn done(&self) -> u32 {
+        self.resume.map_or(0, |receipt| receipt.parts)
+    }
+}
+
+/// What a vendor accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Receipt {
+    /// Calls that were accepted, in order: text parts first, a picture last. For mail: recipients.
+    pub parts: u32,
+    /// Size of the chart the vendor took; None when the message went without.
+    pub chart_bytes: Option<u64>,
+    /// What the message went without, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// The vendor's side of it.
+    pub proof: Proof,
+}
+
+/// What a follow-up needs to find the message again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// Slack.
+    Slack {
+        /// The channel's id, as Slack answered it.
+        channel: String,
+        /// The first part's timestamp, its name within the channel.
+        ts: String,
+        /// The chart's file, when one was uploaded.
+        file: Option<String>,
+    },
+    /// Mail.
+    Email {
+        /// Our Message-ID, without angle brackets.
+        message_id: String,
+        /// The thread's first Message-ID that was really sent.
+        root: String,
+        /// The thread's subject.
+        subject: String,
+        /// What became of each recipient.
+        recipients: Vec<Recipient>,
+    },
+    /// WeCom and DingTalk give no name for a message: the words it can be recognised by.
+    Bot {
+        /// As printed at the message's end.
+        reference: String,
+    },
+}
+
+/// What became of one recipient of a mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Recipient {
+    /// Whose.
+    pub address: String,
+    /// What the server said.
+    pub outcome: Delivery,
+}
+
+/// A mail server's answer about one recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// It took the mail.
+    Accepted,
+    /// It will not, for good.
+    Refused {
+        /// SMTP code.
+        code: String,
+        /// The server's words.
+        text: String,
+    },
+}
+
+/// What a caller can do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Try again with backoff.
+    Retry,
+    /// A limit: nothing to this target for that long.
+    Wait(Duration),
+    /// Trying again is useless: tell people through another channel.
+    Permanent,
+    /// The request was written and no answer read. At most one retry: the vendor can't tell it
+    /// from a second message.
+    MaybeSent,
+}
+
+/// A message, or the rest of one, that did not get through.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {detail}")]
+pub struct SendError {
+    /// What to do.
+    pub class: Class,
+    /// The vendor's code, or ours (`timeout`, `connect`, `http_502`, `bad_answer`, …): a metric label.
+    pub code: String,
+    /// In words; holds no secret and no URL.
+    pub detail: String,
+    /// What got through before.
+    pub partial: Option<Box<Receipt>>,
+}
+
+/// What a probe found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// The credentials work; as whom.
+    Works(String),
+    /// Only a message would tell.
+    CannotTell,
+}
+
+/// One channel.
+#[async_trait]
+pub trait Notifier: Debug + Send + Sync {
+    /// `email`, `slack`, `wecom` or `dingtalk`.
+    fn kind(&self) -> &'static str;
+
+    /// How many calls against the vendor's limit [`Self::send`] will make: split parts and the
+    /// picture; for mail, recipients. Parts done by an earlier attempt are not counted.
+    fn parts(&self, message: &Outgoing<'_>) -> u32;
+
+    /// The bodies [`Self::send`] would make, readable, without secrets.
+    ///
+    /// # Errors
+    /// When the notice can't be worded.
+    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<String>, SendError>;
+
+    /// Sends it.
+    ///
+    /// # Errors
+    /// With what to do about it, and what got through nevertheless.
+    async fn send(&self, message: &Outgoing<'_>) -> Result<Receipt, SendError>;
+
+    /// Asks the vendor whether the credentials work, without a message.
+    ///
+    /// # Errors
+    /// When they don't, or nobody answers.
+    async fn probe(&self) -> Result<Probe, SendError>;
+}

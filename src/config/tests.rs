@@ -1,0 +1,223 @@
+use std::fs;
+use std::path::PathBuf;
+
+use super::load::{Secrets, load};
+use super::*;
+
+const MAIN: &str = r#"
+web: {external_url: https://backstop.example.com}
+auth:
+  signing_key: {file: signing}
+  tokens:
+    - {name: alertmanager, token: {file: am}, scopes: [ingest]}
+    - {name: oncall, token: {file: oncall}, scopes: [read, rollback]}
+store: {url: "s3://releases/backstop", endpoint: http://minio:9000}
+replicas: 2
+metrics: {url: http://vmselect:8481/select/0/prometheus}
+vmalert: [{url: http://vmalert:8880}, {url: http://vmalert-canary:8880, canary: true}]
+spinnaker: {gate: http://gate:8084, basic: {username: backstop, password: {file: gate}}}
+default_channels: [ops-slack]
+budget: {per_service: 1 per 30m, overall: 3 per 10m}
+services:
+  checkout:
+    application: checkout
+    deploy:
+      - {pipeline: deploy-prod, env: prod, strategy: canary, soak: 15m, release: "{parameters.release_id}", batch: "{stage.context.batch}", hosts: "{stage.context.hosts}"}
+    rollback:
+      batch: {pipeline: rollback-batch, parameters: {release: "{target.release_id}", hosts: "{hosts}", incident: "{incident.id}", attempt: "{attempt}"}}
+      full:  {pipeline: rollback-full,  parameters: {release: "{target.release_id}", incident: "{incident.id}", attempt: "{attempt}"}}
+    recovery: {expr: 'up', op: "<", value: 0.01, for: 1m, within: 5m}
+timing: {settle: 2s}
+"#;
+const POLICY: &str = r#"
+services: [checkout, "cart-*"]
+rules:
+  - name: bad canary takes its batch back
+    matchers: ['severity=~"critical|page"', 'alertname=~"Canary.+"']
+    phase: [canary, between]
+    for: 30s
+    min_hosts: 1
+    action: rollback
+    channels: [ops-slack]
+guards: {mode: enforce, cooldown: 30m, freeze: [], min_capacity: 60%}
+"#;
+const CHANNEL: &str = r"
+name: ops-slack
+slack: {token: {file: ../slack}, channel: C0123456, api_url: https://slack.com/api}
+locale: zh-CN
+time_zone: Asia/Shanghai
+";
+
+/// A folder as a team keeps it, with every secret `planted-…`.
+fn folder(main: &str, policy: &str, channel: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    for secret in ["signing", "am", "oncall", "gate"] {
+        write(secret, &format!("planted-{secret}\n"));
+    }
+    fs::write(dir.path().join("slack"), "planted-slack").unwrap();
+    write("backstop.yaml", main);
+    write("rules/policy/checkout.yaml", policy);
+    write(
+        "channels/ops-slack.yaml",
+        &channel.replace("../slack", "slack"),
+    );
+    let file = dir.path().join("backstop.yaml");
+    (dir, file)
+}
+
+fn problems(main: &str, policy: &str, channel: &str) -> Vec<String> {
+    let (_dir, file) = folder(main, policy, channel);
+    let found = load(Some(&file), Secrets::Read).unwrap_err();
+    let text = found.iter().map(ToString::to_string);
+    text.map(|text| {
+        text.rsplit_once("/backstop.yaml")
+            .map_or(text.clone(), |(_, rest)| rest.to_owned())
+    })
+    .collect()
+}
+
+#[test]
+fn the_documented_example_is_understood_and_shows_no_secret() {
+    let (_dir, file) = folder(MAIN, POLICY, CHANNEL);
+    let config = load(Some(&file), Secrets::Read).unwrap();
+    assert_eq!(config.replicas, 2);
+    assert_eq!(
+        config.budget.overall,
+        Rate {
+            count: 3,
+            per: Duration::from_mins(10)
+        }
+    );
+    assert_eq!(config.timing.settle, Duration::from_secs(2));
+    assert_eq!(
+        config.policies[0].file,
+        file.with_file_name("rules")
+            .join("policy/checkout.yaml")
+            .display()
+            .to_string()
+    );
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("planted-"), "{shown}");
+    assert_eq!(
+        config.auth.unwrap().tokens[0].secrets[0].expose(),
+        "planted-am"
+    );
+}
+
+#[test]
+fn without_any_file_the_shipped_rules_watch() {
+    let config = load(None, Secrets::Read).unwrap();
+    assert_eq!(config.store.url, "file:./data");
+    assert!(config.channels.is_empty());
+    assert_eq!(config.policies[0].guards.mode, Mode::Shadow);
+}
+
+#[test]
+fn a_check_needs_no_secrets() {
+    let (dir, file) = folder(MAIN, POLICY, CHANNEL);
+    for secret in ["signing", "am", "oncall", "gate", "slack"] {
+        fs::remove_file(dir.path().join(secret)).unwrap();
+    }
+    load(Some(&file), Secrets::Unread).unwrap();
+    let missing = load(Some(&file), Secrets::Read).unwrap_err();
+    assert_eq!(missing.len(), 5, "{missing:?}");
+}
+
+#[test]
+fn every_mistake_is_named_with_its_place() {
+    let main = MAIN
+        .replace("replicas: 2", "replicas: 0")
+        .replace("http://gate:8084", "gate:8084")
+        .replace("soak: 15m", "soak: 15 parsecs")
+        .replace("hosts: \"{hosts}\", ", "hosts: \"{host}\", ")
+        .replace("[ops-slack]", "[ops-slak]");
+    let found = problems(&main, POLICY, CHANNEL);
+    for expected in [
+        ":9:11: there is at least one replica",
+        ":12:19: this base URL",
+        "`15 parsecs` is not a duration",
+        "nothing is known here as {host}",
+        "there is no channel `ops-slak`",
+    ] {
+        assert!(
+            found.iter().any(|problem| problem.contains(expected)),
+            "{expected} in {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_key_has_a_place_and_a_hint() {
+    let found = problems(&MAIN.replace("replicas: 2", "replica: 2"), POLICY, CHANNEL);
+    assert_eq!(
+        found,
+        [":9:1: unknown key `replica`\n  hint: did you mean `replicas`?"]
+    );
+}
+
+#[test]
+fn files_that_contradict_each_other_are_named() {
+    let (dir, file) = folder(MAIN, POLICY, CHANNEL);
+    fs::write(
+        dir.path().join("rules/policy/other.yaml"),
+        POLICY.replace("cart-*", "check*"),
+    )
+    .unwrap();
+    fs::write(
+        dir.path().join("channels/two.yaml"),
+        CHANNEL.replace("../slack", "slack"),
+    )
+    .unwrap();
+    let found = load(Some(&file), Secrets::Read).unwrap_err();
+    let text = found
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(text.contains("service `checkout` is matched by"), "{text}");
+    assert!(
+        text.contains("a channel `ops-slack` is in another file already"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_channel_must_be_defined_before_a_rule_tells_it() {
+    let found = problems(
+        MAIN,
+        &POLICY.replace("channels: [ops-slack]", "channels: [nobody]"),
+        CHANNEL,
+    );
+    assert!(
+        found
+            .iter()
+            .any(|problem| problem.contains("`nobody`, which no file defines")),
+        "{found:?}"
+    );
+    let silent = MAIN.replace("default_channels: [ops-slack]", "default_channels: []");
+    let found = problems(&silent, POLICY, CHANNEL);
+    assert!(
+        found
+            .iter()
+            .any(|problem| problem.contains("`default_channels` is missing")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_rollback_must_name_target_hosts_and_admission() {
+    let main = MAIN.replace(r#"parameters: {release: "{target.release_id}", hosts: "{hosts}", incident: "{incident.id}", attempt: "{attempt}"}"#, "parameters: {}");
+    let found = problems(&main, POLICY, CHANNEL).join("\n");
+    for expected in [
+        "the release to go back to",
+        "the hosts of the batch",
+        "admission: false",
+    ] {
+        assert!(found.contains(expected), "{expected} in {found}");
+    }
+}

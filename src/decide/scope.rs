@@ -1,0 +1,60 @@
+//! How much is taken back: by the rule's action, the phase and the deployment's strategy.
+
+use std::collections::BTreeSet;
+
+use crate::domain::context::Context;
+use crate::domain::decision::Scope;
+use crate::domain::deployment::{Deployment, Phase, Strategy};
+use crate::domain::id::Host;
+use crate::domain::policy::Action;
+
+/// The scope of an accusation.
+///
+/// Canary: the accused batches. Between: all of them together, everything when one can't be told.
+/// Full: everything. A deployment of one batch (`all`, `blue_green`) goes back as a whole.
+/// `rollback_batch` and `rollback_full` overrule the phase.
+///
+/// # Errors
+/// In words, when only batches may be taken back and they can't be told, or the action takes
+/// nothing back.
+pub fn scope_of(
+    action: Action,
+    phase: Phase,
+    context: &Context,
+    batch_untold: bool,
+) -> Result<Scope, String> {
+    let one_batch = match context.deployment.strategy {
+        Strategy::All | Strategy::BlueGreen => true,
+        Strategy::Canary => false,
+    };
+    let untold = batch_untold || context.batches.is_empty();
+    let everything = match (action, phase) {
+        (Action::Hold | Action::Notify, _) => {
+            return Err("the rule takes nothing back".to_owned());
+        }
+        (Action::RollbackFull, _) | (Action::Rollback, Phase::Full) => true,
+        (Action::Rollback, Phase::Between) => one_batch || untold,
+        (Action::Rollback, Phase::Canary) | (Action::RollbackBatch, _) => one_batch,
+    };
+    if everything {
+        Ok(Scope::Full)
+    } else if context.batches.is_empty() {
+        Err("which batch is accused can't be told, and only accused batches may go back".to_owned())
+    } else {
+        Ok(Scope::Batch(context.batches.clone()))
+    }
+}
+
+/// The hosts a scope concerns, as the deployment knows them: members of the batches, or all it
+/// means to reach together with all it has reached.
+pub fn hosts_in(scope: &Scope, deployment: &Deployment) -> Vec<Host> {
+    match scope {
+        Scope::Batch(numbers) => deployment.hosts_of(numbers),
+        Scope::Full => {
+            let mut seen = BTreeSet::new();
+            let reached = deployment.batches.iter().flat_map(|batch| &batch.hosts);
+            let hosts = deployment.target_hosts.iter().chain(reached);
+            hosts.filter(|host| seen.insert(*host)).cloned().collect()
+        }
+    }
+}

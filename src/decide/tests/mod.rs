@@ -1,0 +1,10 @@
+//! Whole decisions, from a world in which everything speaks for a rollback and one thing changes.
+
+mod guards;
+mod laws;
+mod rules;
+mod scopes;
+mod table;
+mod targets;
+mod ways;
+mod world;
