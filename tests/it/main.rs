@@ -12,6 +12,7 @@
 mod support;
 
 mod channels;
+mod evidence;
 mod gate_contract;
 mod gate_quirks;
 mod gate_stages;
