@@ -158,8 +158,9 @@ impl Holds {
 
     fn is_due(&self, hold: &OpenHold, now: Timestamp) -> bool {
         let mut recheck = self.recheck.lock().unwrap_or_else(PoisonError::into_inner);
-        match (recheck.get(&hold.prefix), hold.held.decision.recheck_at) {
-            (Some(at), _) | (None, Some(at)) if *at > now => false,
+        let due_at = recheck.get(&hold.prefix).copied().or(hold.held.decision.recheck_at);
+        match due_at {
+            Some(at) if at > now => false,
             // Without a time only a person releases it, but its alerts may end.
             _ => {
                 recheck.insert(hold.prefix.clone(), clock::after(now, Duration::from_secs(10)));

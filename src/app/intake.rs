@@ -14,7 +14,8 @@ use super::judge::{Gather, Judgement, Occasion};
 use super::setup::Setup;
 use crate::act::engine::OpenOutcome;
 use crate::decide;
-use crate::domain::alert::{Alert, AlertGroup, Fingerprint, Source};
+use crate::domain::alert::{Alert, AlertGroup, AlertStatus, Fingerprint, Source};
+use crate::domain::clock;
 use crate::domain::context::{Context, Resolution};
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::id::{ChannelName, IncidentId};
@@ -23,7 +24,7 @@ use crate::domain::notice::{Message, Notice, NoticeKind};
 use crate::ingest::book::Observation;
 use crate::ingest::episode::Open;
 use crate::ingest::{self};
-use crate::notify::Delivery;
+use crate::notify::{Broken, Delivery};
 use crate::store::{StoreError, keys};
 use crate::web::api::{Accepted, AlertDelivery, Refusal};
 
@@ -69,7 +70,7 @@ impl Core {
     /// A refusal for good, or that the sender must come again.
     pub(super) async fn take(self: &Arc<Self>, delivery: AlertDelivery) -> Result<Accepted, Refusal> {
         let read = ingest::read(delivery.source, &delivery.body, delivery.received_at).map_err(|rejection| {
-            self.numbers.rejected(delivery.source, rejection.code);
+            self.numbers.rejected(source_name(delivery.source), rejection.code);
             Refusal::Invalid { code: rejection.code, pointer: rejection.pointer, reason: rejection.reason }
         })?;
         let setup = self.setup().clone();
@@ -212,7 +213,11 @@ impl Core {
 
     /// Keeps a decision for people who ask why, when it is news.
     pub(super) async fn write_down(&self, decision: &Decision) {
-        self.numbers.decision(decision);
+        let took = clock::since(self.ground.clock.now(), decision.at);
+        self.numbers.decision(decision.verdict.as_str(), decision.mode.as_str(), took);
+        for verdict in &decision.guards {
+            self.numbers.guard(verdict.guard.as_str(), verdict.outcome.as_str());
+        }
         if !self.is_news(decision) {
             return;
         }
@@ -323,6 +328,39 @@ impl Core {
         (notice, png)
     }
 
+    /// An episode ended because nobody vouched for it any more: people who heard of it hear that.
+    pub(super) async fn tell_expiry(&self, expiry: crate::ingest::book::Expiry) {
+        let setup = self.setup().clone();
+        let now = self.ground.clock.now();
+        let mut alert = Alert::clone(&expiry.last.alert);
+        alert.status = AlertStatus::Resolved;
+        let view = self.catalog.view();
+        let resolution = crate::enrich::ladder::resolve(&alert, &view, &setup.config.services);
+        let mut notice = compose::blank(NoticeKind::Alert, &expiry.episode.to_string(), "", now);
+        compose::with_alerts(&mut notice, [&alert]);
+        compose::with_resolution(&mut notice, &resolution, now);
+        notice.chart_missing = Some("the sender went silent".to_owned());
+        let channels: Vec<ChannelName> = channels_for(&setup, &alert, &resolution)
+            .into_iter()
+            .filter(|name| setup.config.channels.get(name).is_some_and(|channel| channel.send_resolved))
+            .collect();
+        self.tell_all(&setup, &channels, notice, &expiry.fact).await;
+    }
+
+    /// A channel refuses for good: people hear of it through the others, once a day.
+    pub(super) async fn tell_broken(&self, broken: Broken) {
+        let setup = self.setup().clone();
+        let now = self.ground.clock.now();
+        let thread = format!("backstop/channel/{}", broken.channel);
+        let mut notice = compose::blank(NoticeKind::OwnTrouble, &thread, "a channel refuses messages", now);
+        notice.severity = "critical".to_owned();
+        notice.context_missing = Some(format!("channel `{}` answers {}: {}", broken.channel, broken.code, broken.detail));
+        let default = setup.config.default_channels.iter();
+        let others: Vec<ChannelName> = default.chain(setup.notify.channels()).filter(|name| **name != broken.channel).take(1).cloned().collect();
+        let fact = format!("{thread}/{}/{}", broken.code, keys::day(now));
+        self.tell_all(&setup, &others, notice, &fact).await;
+    }
+
     /// Tells a notice to channels; the fact's name keeps it from being told twice.
     pub(super) async fn tell_all(&self, setup: &Setup, channels: &[ChannelName], notice: Notice, fact: &str) -> Vec<Delivery> {
         let sends = channels.iter().map(|channel| {
@@ -373,6 +411,14 @@ fn part_of<'a>(group: &'a AlertGroup, observation: &Observation, judgement: Judg
         resolution: judgement.resolution,
         decision: Some(judgement.decision),
         channels: judgement.channels,
+    }
+}
+
+/// A source's name in metrics.
+pub(super) fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Alertmanager => "alertmanager",
+        Source::Vmalert => "vmalert",
     }
 }
 

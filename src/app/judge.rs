@@ -13,7 +13,7 @@ use crate::decide::{
     self, Accusation, Accused, ActiveExecution, Answer, BudgetView, EvidenceRequest, Facts, LaneView, Limit, OpenAlert,
     Settings, StableCandidate,
 };
-use crate::domain::alert::Fingerprint;
+use crate::domain::alert::{Alert, Fingerprint};
 use crate::domain::context::{Context, Resolution};
 use crate::domain::decision::Decision;
 use crate::domain::deployment::Deployment;
@@ -21,7 +21,7 @@ use crate::domain::evidence::{Attribution, Check, Evidence, Verify};
 use crate::domain::id::ChannelName;
 use crate::domain::lane::LaneState;
 use crate::enrich::catalog::View;
-use crate::enrich::ladder;
+use crate::enrich::{evidence, ladder};
 use crate::ingest::episode::Open;
 
 /// Whether the sources are asked at once.
@@ -68,6 +68,14 @@ pub(super) struct Resolved {
     pub(super) open: Open,
     /// The ladder's answer.
     pub(super) resolution: Resolution,
+}
+
+/// What evidence is asked about.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    accusation: &'a Accusation<'a>,
+    context: &'a Context,
+    request: &'a EvidenceRequest,
 }
 
 /// What was asked of the world about one accusation; each may have failed in words.
@@ -124,7 +132,8 @@ impl Core {
             Answer::Decided(decision) => *decision,
             Answer::NeedsEvidence(request) => match (occasion.gather, context) {
                 (Gather::Now(deadline), Some(context)) => {
-                    let live = self.ask_sources(setup, view, context, &request, &mut world, deadline).await;
+                    let evidence = Asked { accusation, context, request: &request };
+                    let live = self.ask_sources(setup, view, evidence, &mut world, deadline).await;
                     self.decide_again(setup, view, resolved, accusation, &world, occasion, live)
                 }
                 (Gather::Later, _) | (_, None) => {
@@ -167,15 +176,17 @@ impl Core {
         &self,
         setup: &Setup,
         view: &View,
-        context: &Context,
-        request: &EvidenceRequest,
+        asked: Asked<'_>,
         world: &mut World,
         deadline: Duration,
     ) -> Result<Deployment, String> {
+        let Asked { accusation, context, request } = asked;
         let late = || "no answer in time".to_owned();
+        let alerts: Vec<Alert> = accusation.alerts.iter().map(|open| open.alert.clone()).collect();
+        let accused = evidence::Accusation { alerts: &alerts, context, verify: request.verify.as_deref() };
         let active = tokio::time::timeout(deadline, live::active(setup, &context.service, &context.env));
-        let deployment = tokio::time::timeout(deadline, live::deployment(setup, context));
-        let evidence = tokio::time::timeout(deadline, self.evidence(setup, view, context, request));
+        let deployment = tokio::time::timeout(deadline, live::deployment(setup, &context.service, &context.env, &context.deployment));
+        let evidence = tokio::time::timeout(deadline, setup.prober.gather(&accused, view));
         let granted = async {
             match self.engine() {
                 Some(engine) => engine.budget().await.map_err(|error| error.to_string()),

@@ -4,7 +4,6 @@
 use crate::act::spinnaker::{ExecutionId, ExecutionStatus, Gate};
 use crate::config::ServiceConfig;
 use crate::decide::ActiveExecution;
-use crate::domain::context::Context;
 use crate::domain::deployment::Deployment;
 use crate::domain::id::{Env, Service};
 use crate::sync;
@@ -14,7 +13,13 @@ use super::setup::Setup;
 /// Executions read per pipeline: those that are not terminal are few.
 const ACTIVE_LIMIT: u32 = 20;
 /// Statuses of an execution that may still touch hosts.
-const ACTIVE: [&str; 5] = ["NOT_STARTED", "RUNNING", "PAUSED", "SUSPENDED", "BUFFERED"];
+const ACTIVE: [ExecutionStatus; 5] = [
+    ExecutionStatus::NotStarted,
+    ExecutionStatus::Running,
+    ExecutionStatus::Paused,
+    ExecutionStatus::Suspended,
+    ExecutionStatus::Buffered,
+];
 
 /// Executions of the service's pipelines that are not terminal.
 ///
@@ -27,8 +32,7 @@ pub(super) async fn active(setup: &Setup, service: &Service, env: &Env) -> Resul
         let rollbacks = [&config.rollback.batch, &config.rollback.full];
         deploys || rollbacks.into_iter().flatten().any(|rollback| rollback.pipeline == pipeline)
     };
-    let statuses: Vec<ExecutionStatus> = ACTIVE.iter().map(|word| ExecutionStatus::from(*word)).collect();
-    let found = gate.application_executions(&config.application, ACTIVE_LIMIT, &statuses, None).await;
+    let found = gate.application_executions(&config.application, ACTIVE_LIMIT, &ACTIVE, None).await;
     let found = found.map_err(|error| error.to_string())?;
     Ok(found
         .into_iter()
@@ -37,13 +41,17 @@ pub(super) async fn active(setup: &Setup, service: &Service, env: &Env) -> Resul
         .collect())
 }
 
-/// The accused deployment as Spinnaker sees it now: the catalog's answer may be seconds old.
+/// A deployment as Spinnaker sees it now: the catalog's answer may be seconds old.
 ///
 /// # Errors
 /// Why it can't be told, in words.
-pub(super) async fn deployment(setup: &Setup, context: &Context) -> Result<Deployment, String> {
-    let (gate, config) = parts(setup, &context.service)?;
-    let known = &context.deployment;
+pub(super) async fn deployment(
+    setup: &Setup,
+    service: &Service,
+    env: &Env,
+    known: &Deployment,
+) -> Result<Deployment, String> {
+    let (gate, config) = parts(setup, service)?;
     let id = ExecutionId::new(known.id.as_str());
     let execution = gate.execution(&id).await.map_err(|error| error.to_string())?;
     // Spinnaker forgets after days; then the catalog, which does not, is the only witness.
@@ -57,9 +65,9 @@ pub(super) async fn deployment(setup: &Setup, context: &Context) -> Result<Deplo
     let pipeline = config
         .deploy
         .iter()
-        .find(|deploy| deploy.pipeline == execution.name && deploy.env == context.env)
+        .find(|deploy| deploy.pipeline == execution.name && deploy.env == *env)
         .ok_or_else(|| format!("`{}` ran in pipeline `{}`, which is not configured", known.id, execution.name))?;
-    sync::deployment_of(&execution, &context.service, config, pipeline).map_err(|error| error.to_string())
+    sync::deployment_of(&execution, service, config, pipeline).map_err(|error| error.to_string())
 }
 
 fn parts<'a>(setup: &'a Setup, service: &Service) -> Result<(&'a Gate, &'a ServiceConfig), String> {

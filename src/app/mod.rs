@@ -16,6 +16,7 @@ mod manual;
 mod modes;
 mod picture;
 mod read;
+mod reports;
 mod run;
 mod seams;
 mod setup;

@@ -15,7 +15,7 @@ use crate::domain::decision::{Guard, Outcome, Scope, Verdict};
 use crate::domain::id::{ExecutionId, Host};
 use crate::domain::lane::{Incident, Origin, Plan};
 use crate::domain::notice::{Execution, Notice, NoticeKind};
-use crate::enrich::evidence::{self, Recovered};
+use crate::enrich::evidence::RecoveryAnswer;
 use crate::notify::Delivery;
 
 /// Hosts named in a parameter; more would not fit a command line.
@@ -168,6 +168,7 @@ impl Core {
             from: opened.release_id.clone(),
             target: opened.target.clone(),
             parameters,
+            admission: pipeline.admission,
         })
     }
 
@@ -180,7 +181,7 @@ impl Core {
         let Some(known) = known else {
             return Ok(opened.hosts.clone());
         };
-        let live = live::deployment_by(setup, &opened.service, &opened.env, known).await.map_err(Objection::NotNow)?;
+        let live = live::deployment(setup, &opened.service, &opened.env, known).await.map_err(Objection::NotNow)?;
         let hosts = crate::decide::hosts_in(scope, &live);
         Ok(if hosts.is_empty() { opened.hosts.clone() } else { hosts })
     }
@@ -199,14 +200,15 @@ impl RecoveryProbe for Seams {
         let Some(core) = self.core() else { return Answer::SourceDown("shutting down".to_owned()) };
         let setup = core.setup().clone();
         let recovery = setup.config.services.get(&incident.opened.service).and_then(|service| service.recovery.as_ref());
-        let (Some(recovery), Some(metrics)) = (recovery, &setup.metrics) else {
-            return Answer::SourceDown("no metrics store or no recovery question is configured".to_owned());
+        let Some(recovery) = recovery else {
+            return Answer::SourceDown("no recovery question is configured".to_owned());
         };
-        match evidence::recovery(metrics, recovery, core.ground.clock.now()).await {
-            Recovered::Good(words) => Answer::Good(words),
-            Recovered::Bad(words) => Answer::Bad(words),
-            Recovered::Empty(words) => Answer::Empty(words),
-            Recovered::SourceDown(words) => Answer::SourceDown(words),
+        let expr = &recovery.expr;
+        match setup.prober.recovery(recovery).await {
+            RecoveryAnswer::Good(value) => Answer::Good(format!("`{expr}` is {value:.4}")),
+            RecoveryAnswer::Bad(value) => Answer::Bad(format!("`{expr}` is {value:.4}")),
+            RecoveryAnswer::Empty => Answer::Empty(format!("`{expr}` has no data")),
+            RecoveryAnswer::SourceDown(why) => Answer::SourceDown(why),
         }
     }
 }

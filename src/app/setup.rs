@@ -12,11 +12,12 @@ use crate::config::{Basic, Channel, Config, Spinnaker};
 use crate::domain::clock::SharedClock;
 use crate::domain::id::{ChannelName, ReplicaId};
 use crate::domain::secret::Secret;
+use crate::enrich::evidence::Prober;
 use crate::http;
 use crate::notify::channel::{Notifier, open};
 use crate::notify::render::Renderer;
 use crate::notify::{ChannelSetup, Ear, Notify, NotifySettings};
-use crate::prometheus::{Client, RuleSource};
+
 use crate::store::Store;
 
 /// Mail has no vendor's limit; the server's own answers govern it.
@@ -49,10 +50,8 @@ pub struct Setup {
     pub notify: Notify,
     /// Spinnaker, when configured.
     pub gate: Option<Gate>,
-    /// The metrics store, when configured.
-    pub metrics: Option<Client>,
-    /// The trusted rule lists.
-    pub rules: Vec<RuleSource>,
+    /// Asks the metrics store and the trusted rule lists.
+    pub prober: Prober,
 }
 
 /// What outlives a reload and every setup needs.
@@ -95,9 +94,9 @@ impl Setup {
             Arc::clone(&ground.ear),
         );
         let gate = config.spinnaker.as_ref().map(gate).transpose()?;
-        let metrics = config.metrics.as_ref().map(|metrics| Client::new(http.clone(), metrics));
-        let rules = config.vmalert.iter().map(|vmalert| RuleSource::new(http.clone(), vmalert)).collect();
-        Ok(Self { config, notify, gate, metrics, rules })
+        let clock = Arc::clone(&ground.clock);
+        let prober = Prober::new(&http, config.metrics.as_ref(), &config.vmalert, &config.timing, clock);
+        Ok(Self { config, notify, gate, prober })
     }
 }
 
