@@ -19,11 +19,11 @@ use crate::domain::clock;
 
 /// An episode nobody vouches for with a lease (Alertmanager's) is forgotten this long after its
 /// last copy.
-pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+pub const FORGET_AFTER: Duration = Duration::from_hours(24);
 /// Ended episodes are remembered this long, to know stale copies.
-pub const REMEMBER_ENDED: Duration = Duration::from_secs(24 * 60 * 60);
+pub const REMEMBER_ENDED: Duration = Duration::from_hours(24);
 /// Episodes without a lease are written down again after this long.
-const RENEW_OPEN_ENDED: Duration = Duration::from_secs(6 * 60 * 60);
+const RENEW_OPEN_ENDED: Duration = Duration::from_hours(6);
 /// Most episodes kept, open and ended together; the longest silent go first.
 pub const MAX_EPISODES: usize = 100_000;
 
