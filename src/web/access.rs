@@ -1,19 +1,22 @@
 //! Who may do what, and under which names we answer.
 //!
-//! Without tokens only this machine is served, and only ingest and read. A token's secret is
+//! Without tokens and users only this machine is served, and only ingest and read. A token's secret is
 //! compared in constant time, all of them every time. The Host must be a name of ours, so that no
 //! page can reach us through a name of its own (DNS rebinding); an IP address can't be rebound.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::error::ApiError;
+use super::logins::Logins;
 use super::signed::Signer;
 use crate::config::{AccessScope, Auth, Token, Web};
+use crate::domain::secret::Secret;
 
 /// Who asks, as far as it was proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub struct Access {
     tokens: Vec<Token>,
     hosts: BTreeSet<String>,
     signer: Option<Signer>,
+    logins: Option<Arc<Logins>>,
 }
 
 impl Access {
@@ -54,7 +58,15 @@ impl Access {
             signer: auth
                 .and_then(|auth| auth.signing_key.clone())
                 .map(Signer::new),
+            logins: None,
         }
+    }
+
+    /// Lets the users of `--web.config.file` in too, by name and password: to send and to read.
+    #[must_use]
+    pub fn with_users(self, users: &BTreeMap<String, Secret>) -> Self {
+        let logins = (!users.is_empty()).then(|| Arc::new(Logins::new(users.clone())));
+        Self { logins, ..self }
     }
 
     /// Signs and checks links. None: no signing key is configured.
@@ -85,18 +97,15 @@ impl Access {
     }
 
     /// Who shows these headers from there.
-    pub(super) fn identify(
+    pub(super) async fn identify(
         &self,
         headers: &HeaderMap,
         peer: Option<SocketAddr>,
     ) -> Result<Caller, Stranger> {
-        if self.tokens.is_empty() {
+        if self.tokens.is_empty() && self.logins.is_none() {
             let here = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
             return if here {
-                Ok(Caller {
-                    name: "this machine".to_owned(),
-                    scopes: vec![AccessScope::Ingest, AccessScope::Read],
-                })
+                Ok(Caller::guest("this machine"))
             } else {
                 Err(Stranger::NotConfigured)
             };
@@ -104,22 +113,30 @@ impl Access {
         let shown = headers
             .get(header::AUTHORIZATION)
             .ok_or(Stranger::NoToken)?;
-        let secret = shown
-            .to_str()
-            .ok()
-            .and_then(presented)
-            .ok_or(Stranger::WrongToken)?;
+        let shown = shown.to_str().ok().and_then(presented);
+        let Presented { user, secret } = shown.ok_or(Stranger::WrongToken)?;
+        if let Some(caller) = self.token(&secret) {
+            return Ok(caller);
+        }
+        match (&self.logins, user) {
+            (Some(logins), Some(user)) if logins.check(&user, &secret).await => {
+                Ok(Caller::guest(&user))
+            }
+            _ => Err(Stranger::WrongToken),
+        }
+    }
+
+    fn token(&self, secret: &str) -> Option<Caller> {
         let mut found = None;
         for token in &self.tokens {
             for known in &token.secrets {
                 // No early end: the time must not tell which one matched.
-                if known.matches(&secret) {
+                if known.matches(secret) {
                     found = Some(token);
                 }
             }
         }
-        let token = found.ok_or(Stranger::WrongToken)?;
-        Ok(Caller {
+        found.map(|token| Caller {
             name: token.name.clone(),
             scopes: token.scopes.clone(),
         })
@@ -149,6 +166,14 @@ impl Stranger {
 }
 
 impl Caller {
+    /// Somebody who may send and read, as without tokens.
+    fn guest(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            scopes: vec![AccessScope::Ingest, AccessScope::Read],
+        }
+    }
+
     /// Whether it may do that.
     pub(super) fn must(&self, scope: AccessScope) -> Result<(), ApiError> {
         if self.scopes.contains(&scope) {
@@ -166,17 +191,30 @@ impl Caller {
     }
 }
 
-/// The secret in an Authorization header: a bearer token, or the password of a basic login.
-fn presented(header: &str) -> Option<String> {
+/// What an Authorization header shows.
+struct Presented {
+    /// The name of a basic login.
+    user: Option<String>,
+    /// The bearer token, or the password.
+    secret: String,
+}
+
+fn presented(header: &str) -> Option<Presented> {
     let (way, rest) = header.split_once(' ')?;
     let rest = rest.trim();
     if way.eq_ignore_ascii_case("bearer") {
-        return Some(rest.to_owned());
+        return Some(Presented {
+            user: None,
+            secret: rest.to_owned(),
+        });
     }
     if way.eq_ignore_ascii_case("basic") {
         let login = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
-        let (_, password) = login.split_once(':')?;
-        return Some(password.to_owned());
+        let (user, password) = login.split_once(':')?;
+        return Some(Presented {
+            user: Some(user.to_owned()),
+            secret: password.to_owned(),
+        });
     }
     None
 }
@@ -206,7 +244,6 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
-    use crate::domain::secret::Secret;
 
     fn web(external: Option<&str>, allowed: &[&str]) -> Web {
         Web {
@@ -244,19 +281,22 @@ mod tests {
         HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
     }
 
-    fn shown(access: &Access, authorization: &str) -> Result<String, Stranger> {
+    async fn shown(access: &Access, authorization: &str) -> Result<String, Stranger> {
         let headers = headers(header::AUTHORIZATION, authorization);
         let peer = Some("203.0.113.9:1".parse().unwrap());
-        access.identify(&headers, peer).map(|caller| caller.name)
+        access
+            .identify(&headers, peer)
+            .await
+            .map(|caller| caller.name)
     }
 
-    #[test]
-    fn a_token_is_taken_as_bearer_or_as_a_password() {
+    #[tokio::test]
+    async fn a_token_is_taken_as_bearer_or_as_a_password() {
         let access = with_tokens();
-        assert_eq!(shown(&access, "Bearer old").unwrap(), "am");
-        assert_eq!(shown(&access, "bearer new").unwrap(), "am");
+        assert_eq!(shown(&access, "Bearer old").await.unwrap(), "am");
+        assert_eq!(shown(&access, "bearer new").await.unwrap(), "am");
         let basic = format!("Basic {}", STANDARD.encode("whoever:pager"));
-        assert_eq!(shown(&access, &basic).unwrap(), "oncall");
+        assert_eq!(shown(&access, &basic).await.unwrap(), "oncall");
         for wrong in [
             "Bearer x",
             "Bearer ",
@@ -266,20 +306,27 @@ mod tests {
             "Digest old",
             "old",
         ] {
-            assert_eq!(shown(&access, wrong), Err(Stranger::WrongToken), "{wrong}");
+            assert_eq!(
+                shown(&access, wrong).await,
+                Err(Stranger::WrongToken),
+                "{wrong}"
+            );
         }
         assert_eq!(
-            access.identify(&HeaderMap::new(), None),
+            access.identify(&HeaderMap::new(), None).await,
             Err(Stranger::NoToken)
         );
     }
 
-    #[test]
-    fn without_tokens_only_this_machine_may_send_and_read() {
+    #[tokio::test]
+    async fn without_tokens_only_this_machine_may_send_and_read() {
         let access = Access::new(&web(None, &[]), None);
-        let from = |peer: &str| access.identify(&HeaderMap::new(), Some(peer.parse().unwrap()));
+        let from = async |peer: &str| {
+            let peer = Some(peer.parse().unwrap());
+            access.identify(&HeaderMap::new(), peer).await
+        };
         for here in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            let caller = from(here).unwrap();
+            let caller = from(here).await.unwrap();
             assert!(caller.must(AccessScope::Ingest).is_ok());
             assert!(caller.must(AccessScope::Read).is_ok());
             for scope in [
@@ -290,9 +337,9 @@ mod tests {
                 assert!(caller.must(scope).is_err());
             }
         }
-        assert_eq!(from("10.0.0.1:1"), Err(Stranger::NotConfigured));
+        assert_eq!(from("10.0.0.1:1").await, Err(Stranger::NotConfigured));
         assert_eq!(
-            access.identify(&HeaderMap::new(), None),
+            access.identify(&HeaderMap::new(), None).await,
             Err(Stranger::NotConfigured)
         );
     }
@@ -335,5 +382,26 @@ mod tests {
         let mut two = headers(header::HOST, "localhost");
         two.append(header::HOST, HeaderValue::from_static("evil.example"));
         assert!(access.check_host(&Uri::from_static("/"), &two).is_err());
+    }
+
+    #[tokio::test]
+    async fn users_of_the_web_config_may_send_and_read() {
+        let hash = bcrypt::hash("hunter2", 4).unwrap();
+        let users = BTreeMap::from([("prom".to_owned(), Secret::new(hash))]);
+        let access = Access::new(&web(None, &[]), None).with_users(&users);
+        let login = |login: &str| format!("Basic {}", STANDARD.encode(login));
+        for _ in 0..2 {
+            let name = shown(&access, &login("prom:hunter2")).await;
+            assert_eq!(name.as_deref(), Ok("prom"));
+        }
+        for wrong in ["prom:hunter3", "prom:", "other:hunter2", ":"] {
+            let name = shown(&access, &login(wrong)).await;
+            assert_eq!(name, Err(Stranger::WrongToken), "{wrong}");
+        }
+        assert!(shown(&access, "Bearer hunter2").await.is_err());
+        // Once there are users, being on this machine is not enough.
+        let here = Some("127.0.0.1:1".parse().unwrap());
+        let nobody = access.identify(&HeaderMap::new(), here).await;
+        assert_eq!(nobody, Err(Stranger::NoToken));
     }
 }

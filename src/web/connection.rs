@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     const HEADER: Duration = Duration::from_secs(10);
-    const IDLE: Duration = Duration::from_secs(60);
+    const IDLE: Duration = Duration::from_mins(1);
 
     async fn ends_after(pulse: &Pulse) -> Duration {
         let began = Instant::now();
@@ -160,7 +160,7 @@ mod tests {
     async fn a_connection_may_idle_and_then_has_a_headers_time() {
         let pulse = Pulse::start(HEADER, IDLE);
         pulse.busy();
-        let still_busy = tokio::time::timeout(Duration::from_secs(600), pulse.overdue()).await;
+        let still_busy = tokio::time::timeout(Duration::from_mins(10), pulse.overdue()).await;
         assert!(still_busy.is_err());
         pulse.answered();
         tokio::time::advance(Duration::from_secs(50)).await;

@@ -8,6 +8,7 @@ pub mod api;
 mod body;
 mod connection;
 mod error;
+mod logins;
 mod pages;
 mod routes;
 pub mod server;

@@ -60,7 +60,7 @@ impl ServerSettings {
         Self {
             connections: 1_024,
             header_deadline: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             drain: timing.drain,
             drain_accept: timing.drain_accept,
             tls,

@@ -155,7 +155,7 @@ impl Site {
             }
             let now = Instant::now();
             let entry = guesses.entry(from).or_insert((now, 0));
-            if now - entry.0 > Duration::from_secs(60) {
+            if now - entry.0 > Duration::from_mins(1) {
                 *entry = (now, 0);
             }
             entry.1 += 1;

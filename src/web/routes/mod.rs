@@ -94,7 +94,7 @@ async fn authorize(
     peer: Option<SocketAddr>,
     scope: AccessScope,
 ) -> Result<Caller, ApiError> {
-    let identified = site.access.load().identify(headers, peer);
+    let identified = site.access.load_full().identify(headers, peer).await;
     let caller = match identified {
         Ok(caller) => caller,
         Err(stranger) => {

@@ -1,6 +1,5 @@
 //! What is too slow, too large, of the wrong type or too much.
 
-use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 

@@ -45,10 +45,6 @@ impl Authority {
     }
 
     /// A client that trusts this authority only and keeps no connection.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the test's own client, to loopback"
-    )]
     fn client(&self, identity: Option<(String, String)>) -> reqwest::Client {
         let root = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
         let mut builder = reqwest::Client::builder()
