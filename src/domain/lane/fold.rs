@@ -201,7 +201,10 @@ impl LaneState {
             });
         }
         match &self.open {
-            Some(open) if !open.has_ended() => Err(Illegal::Busy(open.id.clone())),
+            // The rollback itself may deploy in batches.
+            Some(open) if !open.has_ended() && !open.is_run_by(deployment) => {
+                Err(Illegal::Busy(open.id.clone()))
+            }
             _ => Ok(()),
         }
     }

@@ -41,6 +41,7 @@ fn a_batch_starts_once_and_never_after_its_deployment_was_stopped() {
 fn another_deployment_waits_until_the_rollback_has_ended() {
     let busy = with(until_admitted(), []);
     assert_eq!(refused(&busy, &batch("d2", 1)), Illegal::Busy(first()));
+    with(until_admitted(), [batch("e1", 1)]);
     with(until_finished(true), [batch("d2", 1)]);
 }
 
