@@ -51,6 +51,7 @@ pub(crate) fn opening(service: &str, deployment: &str, scope: Scope) -> Opened {
         decision: decision(),
         thread: "t".into(),
         channels: Vec::new(),
+        alerts: Vec::new(),
         supersedes: None,
     }
 }

@@ -67,12 +67,25 @@ pub(super) fn line(alert: &Alert) -> AlertLine {
 pub(super) fn with_alerts<'a>(notice: &mut Notice, alerts: impl IntoIterator<Item = &'a Alert>) {
     notice.alerts = alerts.into_iter().map(line).collect();
     let firing = notice.alerts.iter().any(AlertLine::is_firing);
-    notice.status = if firing { AlertStatus::Firing } else { AlertStatus::Resolved };
-    let rank = |severity: &str| SEVERITIES.iter().position(|known| *known == severity).unwrap_or(SEVERITIES.len());
+    notice.status = if firing {
+        AlertStatus::Firing
+    } else {
+        AlertStatus::Resolved
+    };
+    let rank = |severity: &str| {
+        SEVERITIES
+            .iter()
+            .position(|known| *known == severity)
+            .unwrap_or(SEVERITIES.len())
+    };
     if let Some(worst) = notice.alerts.iter().min_by_key(|line| rank(&line.severity)) {
         notice.severity.clone_from(&worst.severity);
     }
-    let mut names: Vec<&str> = notice.alerts.iter().map(|line| line.name.as_str()).collect();
+    let mut names: Vec<&str> = notice
+        .alerts
+        .iter()
+        .map(|line| line.name.as_str())
+        .collect();
     names.sort_unstable();
     names.dedup();
     notice.subject = match names.as_slice() {
@@ -97,7 +110,10 @@ pub(super) fn with_resolution(notice: &mut Notice, resolution: &Resolution, now:
             notice.stale_as_of = context.freshness.stale.then_some(context.freshness.as_of);
         }
         Resolution::Ambiguous { candidates, .. } => {
-            notice.context_missing = Some(format!("more than one release fits: {}", candidates.join(", ")));
+            notice.context_missing = Some(format!(
+                "more than one release fits: {}",
+                candidates.join(", ")
+            ));
         }
         Resolution::Unavailable { reason, .. } => notice.context_missing = Some(reason.clone()),
     }
@@ -117,22 +133,29 @@ pub(super) fn with_decision(notice: &mut Notice, decision: &Decision) {
     if decision.phase.is_some() {
         notice.phase = decision.phase;
     }
-    if let (Some(metric), Some(Verify::Holds(measured))) =
-        (&mut notice.metric, decision.evidence.as_ref().map(|evidence| &evidence.verify))
-    {
+    if let (Some(metric), Some(Verify::Holds(measured))) = (
+        &mut notice.metric,
+        decision.evidence.as_ref().map(|evidence| &evidence.verify),
+    ) {
         metric.value = Some(measured.value);
     }
 }
 
 /// The version people know a release by.
 pub(super) fn version(id: &crate::domain::id::ReleaseId, release: Option<&Release>) -> String {
-    release.map_or_else(|| id.version().to_owned(), |release| release.version.clone())
+    release.map_or_else(
+        || id.version().to_owned(),
+        |release| release.version.clone(),
+    )
 }
 
 /// How values of an expression are written: seconds and bytes by the unit suffix of its metric
 /// names, a ratio where one rate is divided by another.
 pub(super) fn unit(expr: &str) -> &'static str {
-    if expr.contains("_seconds") && !expr.contains("cpu_seconds") && !expr.contains("_seconds_count") {
+    if expr.contains("_seconds")
+        && !expr.contains("cpu_seconds")
+        && !expr.contains("_seconds_count")
+    {
         "seconds"
     } else if expr.contains("_bytes") {
         "bytes"
@@ -145,7 +168,12 @@ pub(super) fn unit(expr: &str) -> &'static str {
 
 /// A metric without a value yet.
 pub(super) fn metric(expr: &str, threshold: Option<f64>, value: Option<f64>) -> Metric {
-    Metric { expr: expr.to_owned(), value, threshold, unit: unit(expr).to_owned() }
+    Metric {
+        expr: expr.to_owned(),
+        value,
+        threshold,
+        unit: unit(expr).to_owned(),
+    }
 }
 
 impl AlertLine {
@@ -156,11 +184,18 @@ impl AlertLine {
 
 impl Core {
     /// Links a message offers: the incident or the start page, and Spinnaker's.
-    pub(super) fn links(setup: &Setup, incident: Option<&IncidentId>, execution: Option<(&str, &str)>) -> Vec<Link> {
+    pub(super) fn links(
+        setup: &Setup,
+        incident: Option<&IncidentId>,
+        execution: Option<(&str, &str)>,
+    ) -> Vec<Link> {
         let mut links = Vec::new();
         let mut add = |base: &url::Url, path: &str, text: &str| {
             let url = format!("{}/{path}", base.as_str().trim_end_matches('/'));
-            links.push(Link { text: text.to_owned(), url });
+            links.push(Link {
+                text: text.to_owned(),
+                url,
+            });
         };
         if let Some(base) = &setup.config.web.external_url {
             match incident {
@@ -168,9 +203,17 @@ impl Core {
                 None => add(base, "", "Backstop"),
             }
         }
-        let deck = setup.config.spinnaker.as_ref().and_then(|spinnaker| spinnaker.deck.as_ref());
+        let deck = setup
+            .config
+            .spinnaker
+            .as_ref()
+            .and_then(|spinnaker| spinnaker.deck.as_ref());
         if let (Some(deck), Some((application, id))) = (deck, execution) {
-            add(deck, &format!("#/applications/{application}/executions/details/{id}"), "Spinnaker");
+            add(
+                deck,
+                &format!("#/applications/{application}/executions/details/{id}"),
+                "Spinnaker",
+            );
         }
         links
     }
@@ -178,7 +221,12 @@ impl Core {
     /// What a hold says to people.
     pub(super) fn hold_notice(&self, setup: &Setup, held: &Held, subject: &str) -> Notice {
         let decision = &held.decision;
-        let mut notice = blank(NoticeKind::HoldPage, &held.thread, subject, self.ground.clock.now());
+        let mut notice = blank(
+            NoticeKind::HoldPage,
+            &held.thread,
+            subject,
+            self.ground.clock.now(),
+        );
         notice.service.clone_from(&decision.service);
         notice.env.clone_from(&decision.env);
         notice.release_id.clone_from(&decision.release_id);
@@ -191,7 +239,13 @@ impl Core {
     }
 
     /// What an incident says to people; the caller adds what happened.
-    pub(super) fn incident_notice(&self, setup: &Setup, incident: &Incident, kind: NoticeKind, subject: &str) -> Notice {
+    pub(super) fn incident_notice(
+        &self,
+        setup: &Setup,
+        incident: &Incident,
+        kind: NoticeKind,
+        subject: &str,
+    ) -> Notice {
         let opened = &incident.opened;
         let mut notice = blank(kind, &opened.thread, subject, self.ground.clock.now());
         notice.service = Some(opened.service.clone());
@@ -206,7 +260,8 @@ impl Core {
         notice.hosts = plan.map_or_else(|| opened.hosts.clone(), |plan| plan.hosts.clone());
         with_decision(&mut notice, &opened.decision);
         if let Some(told) = &mut notice.decision {
-            told.target = Some(plan.map_or_else(|| opened.target.clone(), |plan| plan.target.clone()));
+            told.target =
+                Some(plan.map_or_else(|| opened.target.clone(), |plan| plan.target.clone()));
             told.scope = Some(incident.scope().to_string());
         }
         notice.incident = Some(incident.id.clone());
@@ -214,10 +269,15 @@ impl Core {
         notice.execution = execution.map(|id| Execution {
             id: id.to_string(),
             pipeline: plan.map(|plan| plan.pipeline.clone()).unwrap_or_default(),
-            status: incident.finished.as_ref().map(|finished| finished.status.clone()),
+            status: incident
+                .finished
+                .as_ref()
+                .map(|finished| finished.status.clone()),
             detail: None,
         });
-        let spinnaker = plan.zip(execution).map(|(plan, id)| (plan.application.as_str(), id.as_str()));
+        let spinnaker = plan
+            .zip(execution)
+            .map(|(plan, id)| (plan.application.as_str(), id.as_str()));
         notice.links = Self::links(setup, Some(&incident.id), spinnaker);
         notice
     }

@@ -71,14 +71,26 @@ impl Core {
 
     /// The catalog, with what the lanes of `services` know before `sync` does. A lane that can't
     /// be read adds nothing: guards that need it say so.
-    pub(super) async fn view_with(&self, setup: &Setup, lanes: impl IntoIterator<Item = LaneName>) -> View {
+    pub(super) async fn view_with(
+        &self,
+        setup: &Setup,
+        lanes: impl IntoIterator<Item = LaneName>,
+    ) -> View {
         let mut view = self.catalog.view();
         for name in lanes {
-            let Some((service, env)) = setup.lane_parts(&name) else { continue };
-            let pipelines = setup.config.services.get(&service).map_or(&[][..], |service| &service.deploy);
+            let Some((service, env)) = setup.lane_parts(&name) else {
+                continue;
+            };
+            let pipelines = setup
+                .config
+                .services
+                .get(&service)
+                .map_or(&[][..], |service| &service.deploy);
             match self.lanes.refresh(&name).await {
                 Ok(state) => view = view.with_lane(&service, &env, &state, pipelines),
-                Err(error) => tracing::warn!(lane.name = %name, "lane `{name}` can't be read: {error}"),
+                Err(error) => {
+                    tracing::warn!(lane.name = %name, "lane `{name}` can't be read: {error}")
+                }
             }
         }
         view
@@ -86,14 +98,31 @@ impl Core {
 
     /// Who hears of an accusation: the rule's channels, else the default ones.
     pub(super) fn audience(setup: &Setup, rule_channels: &[ChannelName]) -> Vec<ChannelName> {
-        if rule_channels.is_empty() { setup.config.default_channels.clone() } else { rule_channels.to_vec() }
+        if rule_channels.is_empty() {
+            setup.config.default_channels.clone()
+        } else {
+            rule_channels.to_vec()
+        }
     }
 
     /// Counts a decision and says whether it is news for its accusation.
     pub(super) fn is_news(&self, decision: &Decision) -> bool {
-        let accusation = format!("{:?}/{:?}/{:?}", decision.deployment, decision.rule, decision.alerts.first());
-        let verdict = format!("{}/{}/{}", decision.verdict.as_str(), decision.shadow, decision.why());
-        let mut last = self.last_verdicts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let accusation = format!(
+            "{:?}/{:?}/{:?}",
+            decision.deployment,
+            decision.rule,
+            decision.alerts.first()
+        );
+        let verdict = format!(
+            "{}/{}/{}",
+            decision.verdict.as_str(),
+            decision.shadow,
+            decision.why()
+        );
+        let mut last = self
+            .last_verdicts
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.len() > 10_000 {
             last.clear();
         }
@@ -104,13 +133,18 @@ impl Core {
 impl Setup {
     /// Service and env of a lane of ours.
     pub(super) fn lane_parts(&self, lane: &LaneName) -> Option<(Service, crate::domain::id::Env)> {
-        self.known_lanes().find(|(service, env)| LaneName::of(service, env).as_ref() == Ok(lane))
+        self.known_lanes()
+            .find(|(service, env)| LaneName::of(service, env).as_ref() == Ok(lane))
     }
 
     /// Every service and env that a deploy pipeline names.
     pub(super) fn known_lanes(&self) -> impl Iterator<Item = (Service, crate::domain::id::Env)> {
         self.config.services.iter().flat_map(|(service, config)| {
-            let mut envs: Vec<_> = config.deploy.iter().map(|pipeline| pipeline.env.clone()).collect();
+            let mut envs: Vec<_> = config
+                .deploy
+                .iter()
+                .map(|pipeline| pipeline.env.clone())
+                .collect();
             envs.sort();
             envs.dedup();
             envs.into_iter().map(|env| (service.clone(), env))

@@ -16,8 +16,9 @@ use crate::domain::lane::{Incident, LaneState};
 use crate::domain::policy::Mode;
 use crate::domain::release::Release;
 use crate::web::api::{
-    Accepted, Admit, Admitted, AlertDelivery, AlertRecord, ApplyRollback, BatchState, BatchStatus, Filter, Gateway,
-    ModeSwitch, Page, Refusal, ReportFormat, RollbackOpened, RollbackPlan, RollbackRequest, SetMode, StartBatch,
+    Accepted, Admit, Admitted, AlertDelivery, AlertRecord, ApplyRollback, BatchState, BatchStatus,
+    Filter, Gateway, ModeSwitch, Page, Refusal, ReportFormat, RollbackOpened, RollbackPlan,
+    RollbackRequest, SetMode, StartBatch,
 };
 
 /// The app behind the routes.
@@ -28,7 +29,12 @@ pub(super) struct Door {
 }
 
 impl Core {
-    fn batch_state(state: &LaneState, deployment: &DeploymentId, n: u32, known: Option<&Deployment>) -> Option<BatchState> {
+    fn batch_state(
+        state: &LaneState,
+        deployment: &DeploymentId,
+        n: u32,
+        known: Option<&Deployment>,
+    ) -> Option<BatchState> {
         let start = state.batches.get(deployment)?.get(&n)?;
         let incident = state
             .closed
@@ -36,7 +42,9 @@ impl Core {
             .chain(&state.open)
             .rev()
             .find(|incident| incident.opened.deployment == *deployment);
-        let told = known.and_then(|known| known.batches.iter().find(|batch| batch.n == n)).map(|batch| batch.status);
+        let told = known
+            .and_then(|known| known.batches.iter().find(|batch| batch.n == n))
+            .map(|batch| batch.status);
         let status = match (state.stopped.contains(deployment), told) {
             (true, _) => BatchStatus::Aborted,
             (false, Some(Status::Success)) => BatchStatus::Succeeded,
@@ -55,7 +63,10 @@ impl Core {
     }
 
     /// The lane a deployment runs in, by its announced batches or the catalog.
-    async fn lane_of(&self, deployment: &DeploymentId) -> Result<Option<(LaneName, Option<Deployment>)>, Refusal> {
+    async fn lane_of(
+        &self,
+        deployment: &DeploymentId,
+    ) -> Result<Option<(LaneName, Option<Deployment>)>, Refusal> {
         let view = self.catalog.view();
         for ((service, env), index) in view.lanes(None, None) {
             if let Some(known) = index.deployment(deployment) {
@@ -65,8 +76,16 @@ impl Core {
         }
         let setup = self.setup().clone();
         for (service, env) in setup.known_lanes() {
-            let Ok(lane) = LaneName::of(&service, &env) else { continue };
-            if self.lanes.refresh(&lane).await?.batches.contains_key(deployment) {
+            let Ok(lane) = LaneName::of(&service, &env) else {
+                continue;
+            };
+            if self
+                .lanes
+                .refresh(&lane)
+                .await?
+                .batches
+                .contains_key(deployment)
+            {
                 return Ok(Some((lane, None)));
             }
         }
@@ -88,13 +107,26 @@ impl Gateway for Door {
     }
 
     async fn start_batch(&self, request: StartBatch) -> Result<BatchState, Refusal> {
-        let invalid = |pointer: &str, reason: String| Refusal::Invalid { code: "invalid_batch", pointer: pointer.to_owned(), reason };
+        let invalid = |pointer: &str, reason: String| Refusal::Invalid {
+            code: "invalid_batch",
+            pointer: pointer.to_owned(),
+            reason,
+        };
         let facts = request.facts;
         let service = facts.service.or_else(|| facts.release_id.service());
-        let service = service.ok_or_else(|| invalid("/service", "the release does not tell its service".to_owned()))?;
-        let lane = LaneName::of(&service, &facts.env).map_err(|error| invalid("/env", error.to_string()))?;
+        let service = service.ok_or_else(|| {
+            invalid(
+                "/service",
+                "the release does not tell its service".to_owned(),
+            )
+        })?;
+        let lane = LaneName::of(&service, &facts.env)
+            .map_err(|error| invalid("/env", error.to_string()))?;
         if !self.core.setup().config.services.contains_key(&service) {
-            return Err(invalid("/service", format!("service `{service}` is not configured")));
+            return Err(invalid(
+                "/service",
+                format!("service `{service}` is not configured"),
+            ));
         }
         let engine = self.core.engine().ok_or_else(|| away(&"still starting"))?;
         let post = BatchPost {
@@ -106,10 +138,14 @@ impl Gateway for Door {
             hosts: facts.hosts,
         };
         if let BatchOutcome::Refused(reason) = engine.batch_started(post).await? {
-            return Err(Refusal::Conflict { code: "batch_refused", reason });
+            return Err(Refusal::Conflict {
+                code: "batch_refused",
+                reason,
+            });
         }
         let state = self.core.lanes.refresh(&lane).await?;
-        Core::batch_state(&state, &request.deployment, request.n, None).ok_or_else(|| away(&"the lane lost the batch"))
+        Core::batch_state(&state, &request.deployment, request.n, None)
+            .ok_or_else(|| away(&"the lane lost the batch"))
     }
 
     async fn batch(&self, deployment: DeploymentId, n: u32) -> Result<BatchState, Refusal> {
@@ -121,21 +157,30 @@ impl Gateway for Door {
         // `sync` reads, says it all.
         let state = self.core.batch_now(&deployment, n).await?;
         Ok(match state.status {
-            BatchStatus::Running => BatchState { status: BatchStatus::Canceled, ..state },
+            BatchStatus::Running => BatchState {
+                status: BatchStatus::Canceled,
+                ..state
+            },
             _ => state,
         })
     }
 
     async fn admit(&self, request: Admit) -> Result<Admitted, Refusal> {
         let engine = self.core.engine().ok_or_else(|| away(&"still starting"))?;
-        match engine.admit(&request.incident, request.attempt, &request.execution).await? {
+        match engine
+            .admit(&request.incident, request.attempt, &request.execution)
+            .await?
+        {
             Admission::Granted | Admission::AlreadyGranted => Ok(Admitted {
                 status: "admitted".to_owned(),
                 incident_id: request.incident,
                 attempt: request.attempt,
                 execution_id: request.execution,
             }),
-            Admission::Refused(reason) => Err(Refusal::Conflict { code: "not_admitted", reason }),
+            Admission::Refused(reason) => Err(Refusal::Conflict {
+                code: "not_admitted",
+                reason,
+            }),
         }
     }
 
@@ -184,7 +229,12 @@ impl Gateway for Door {
     }
 
     async fn modes(&self) -> Result<Vec<ModeSwitch>, Refusal> {
-        let switches = self.core.modes.switches().await.map_err(|error| away(&error))?;
+        let switches = self
+            .core
+            .modes
+            .switches()
+            .await
+            .map_err(|error| away(&error))?;
         Ok((*switches).clone())
     }
 
@@ -202,7 +252,11 @@ impl Gateway for Door {
     }
 
     fn ready(&self) -> Result<(), String> {
-        if self.core.engine().is_some() { Ok(()) } else { Err("still starting".to_owned()) }
+        if self.core.engine().is_some() {
+            Ok(())
+        } else {
+            Err("still starting".to_owned())
+        }
     }
 
     async fn reload(&self) -> Result<(), String> {

@@ -96,7 +96,11 @@ pub(super) struct Holds {
 impl Holds {
     pub(super) fn new(store: Store) -> Self {
         let links = Cache::builder().max_capacity(CACHED).build();
-        Self { store, links, recheck: std::sync::Mutex::default() }
+        Self {
+            store,
+            links,
+            recheck: std::sync::Mutex::default(),
+        }
     }
 
     /// Writes a hold down: a new one, or another reason of one that stands. Episodes that were
@@ -104,7 +108,13 @@ impl Holds {
     ///
     /// # Errors
     /// When the store can't be written: the sender must send again.
-    pub(super) async fn put(&self, lane: &LaneName, deployment: &DeploymentId, rule: &str, held: Held) -> Result<(), StoreError> {
+    pub(super) async fn put(
+        &self,
+        lane: &LaneName,
+        deployment: &DeploymentId,
+        rule: &str,
+        held: Held,
+    ) -> Result<(), StoreError> {
         let prefix = keys::hold(lane, deployment, rule);
         loop {
             let links = chain::read_from::<HoldLink>(&self.store, &prefix, 1).await?;
@@ -113,13 +123,20 @@ impl Holds {
             {
                 return Ok(());
             }
-            let (next, open) = fold(&prefix, links.into_iter().map(|(seq, link)| (seq, Arc::new(link))));
+            let (next, open) = fold(
+                &prefix,
+                links.into_iter().map(|(seq, link)| (seq, Arc::new(link))),
+            );
             let held = match &open {
-                Some(open) if held.pending || open.held.decision.why() == held.decision.why() => return Ok(()),
+                Some(open) if held.pending || open.held.decision.why() == held.decision.why() => {
+                    return Ok(());
+                }
                 Some(open) => open.held.with(&held.decision, &held.episodes),
                 None => held.clone(),
             };
-            if chain::append(&self.store, &prefix, next, &HoldLink::Held(Box::new(held))).await? == Created::Mine {
+            if chain::append(&self.store, &prefix, next, &HoldLink::Held(Box::new(held))).await?
+                == Created::Mine
+            {
                 return Ok(());
             }
         }
@@ -134,15 +151,31 @@ impl Holds {
     pub(super) async fn open(&self) -> Result<Vec<OpenHold>, StoreError> {
         let mut chains: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
         for name in self.store.list("holds").await? {
-            let Some((prefix, file)) = name.rsplit_once('/') else { continue };
-            let Some(seq) = file.strip_suffix(".json").and_then(|seq| seq.parse().ok()) else { continue };
-            chains.entry(prefix.to_owned()).or_default().push((seq, name));
+            let Some((prefix, file)) = name.rsplit_once('/') else {
+                continue;
+            };
+            let Some(seq) = file.strip_suffix(".json").and_then(|seq| seq.parse().ok()) else {
+                continue;
+            };
+            chains
+                .entry(prefix.to_owned())
+                .or_default()
+                .push((seq, name));
         }
         let mut open = Vec::new();
         for (prefix, names) in chains {
             let mut links = Vec::new();
             for (seq, name) in names {
-                let read = async { self.store.get::<HoldLink>(&name).await?.map(Arc::new).ok_or_else(|| StoreError::Damaged { key: name.clone(), reason: "listed, yet not there".into() }) };
+                let read = async {
+                    self.store
+                        .get::<HoldLink>(&name)
+                        .await?
+                        .map(Arc::new)
+                        .ok_or_else(|| StoreError::Damaged {
+                            key: name.clone(),
+                            reason: "listed, yet not there".into(),
+                        })
+                };
                 match self.links.try_get_with(name.clone(), read).await {
                     Ok(link) => links.push((seq, link)),
                     Err(error) => {
@@ -158,12 +191,18 @@ impl Holds {
 
     fn is_due(&self, hold: &OpenHold, now: Timestamp) -> bool {
         let mut recheck = self.recheck.lock().unwrap_or_else(PoisonError::into_inner);
-        let due_at = recheck.get(&hold.prefix).copied().or(hold.held.decision.recheck_at);
+        let due_at = recheck
+            .get(&hold.prefix)
+            .copied()
+            .or(hold.held.decision.recheck_at);
         match due_at {
             Some(at) if at > now => false,
             // Without a time only a person releases it, but its alerts may end.
             _ => {
-                recheck.insert(hold.prefix.clone(), clock::after(now, Duration::from_secs(10)));
+                recheck.insert(
+                    hold.prefix.clone(),
+                    clock::after(now, Duration::from_secs(10)),
+                );
                 true
             }
         }
@@ -177,19 +216,30 @@ impl Holds {
     }
 
     fn forget(&self, prefix: &str) {
-        self.recheck.lock().unwrap_or_else(PoisonError::into_inner).remove(prefix);
+        self.recheck
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(prefix);
     }
 }
 
 /// The next number of a chain, and the hold if it is open.
-fn fold(prefix: &str, links: impl IntoIterator<Item = (u64, Arc<HoldLink>)>) -> (u64, Option<OpenHold>) {
+fn fold(
+    prefix: &str,
+    links: impl IntoIterator<Item = (u64, Arc<HoldLink>)>,
+) -> (u64, Option<OpenHold>) {
     let (mut next_seq, mut open) = (1, None::<OpenHold>);
     for (seq, link) in links {
         next_seq = seq + 1;
         match &*link {
             HoldLink::Held(held) => {
                 let paged = open.as_ref().is_some_and(|open| open.paged);
-                open = Some(OpenHold { prefix: prefix.to_owned(), next_seq, held: Held::clone(held), paged });
+                open = Some(OpenHold {
+                    prefix: prefix.to_owned(),
+                    next_seq,
+                    held: Held::clone(held),
+                    paged,
+                });
             }
             HoldLink::Paged { .. } => {
                 if let Some(open) = &mut open {
@@ -217,7 +267,9 @@ impl Core {
             }
             match self.holds.open().await {
                 Ok(open) => {
-                    self.numbers.holds_open.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+                    self.numbers
+                        .holds_open
+                        .set(i64::try_from(open.len()).unwrap_or(i64::MAX));
                     for hold in open {
                         self.look_at(hold).await;
                     }
@@ -243,13 +295,28 @@ impl Core {
     }
 
     /// Pages a hold that stands long and ends one that stands too long.
-    async fn page_or_end(&self, setup: &Setup, hold: &OpenHold, now: Timestamp) -> Result<(), StoreError> {
+    async fn page_or_end(
+        &self,
+        setup: &Setup,
+        hold: &OpenHold,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let age = clock::since(now, hold.held.since);
         if age >= setup.config.timing.hold_end {
             self.end_hold(hold, "nobody released it in time").await;
-        } else if age >= setup.config.timing.hold_page && !hold.paged && self.holds.append(hold, HoldLink::Paged { at: now }).await? {
-            let notice = self.hold_notice(setup, &hold.held, "a rollback has been waiting for long");
-            self.tell_all(setup, &hold.held.channels, notice, &format!("{}/page", hold.prefix)).await;
+        } else if age >= setup.config.timing.hold_page
+            && !hold.paged
+            && self.holds.append(hold, HoldLink::Paged { at: now }).await?
+        {
+            let notice =
+                self.hold_notice(setup, &hold.held, "a rollback has been waiting for long");
+            self.tell_all(
+                setup,
+                &hold.held.channels,
+                notice,
+                &format!("{}/page", hold.prefix),
+            )
+            .await;
         }
         Ok(())
     }
@@ -262,7 +329,11 @@ impl Core {
         let resolved = Self::resolve(setup, &view, open);
         let focus: BTreeSet<_> = resolved
             .iter()
-            .filter(|one| one.resolution.context().is_some_and(|context| Some(&context.deployment.id) == decision.deployment.as_ref()))
+            .filter(|one| {
+                one.resolution.context().is_some_and(|context| {
+                    Some(&context.deployment.id) == decision.deployment.as_ref()
+                })
+            })
             .map(|one| one.open.alert.fingerprint)
             .collect();
         let occasion = Occasion {
@@ -272,8 +343,11 @@ impl Core {
             gather: Gather::Now(setup.config.timing.evidence_deadline),
         };
         let judgements = self.judge(setup, &view, &resolved, &focus, occasion).await;
-        let wanting = judgements.into_iter().filter(|judgement| judgement.wants_rollback);
-        let (same_rule, others): (Vec<_>, Vec<_>) = wanting.partition(|judgement| judgement.decision.rule == decision.rule);
+        let wanting = judgements
+            .into_iter()
+            .filter(|judgement| judgement.wants_rollback);
+        let (same_rule, others): (Vec<_>, Vec<_>) =
+            wanting.partition(|judgement| judgement.decision.rule == decision.rule);
         // Another phase brings another rule for the same alerts.
         same_rule.into_iter().chain(others).next()
     }
@@ -283,17 +357,28 @@ impl Core {
         self.write_down(&judgement.decision).await;
         match &judgement.decision.verdict {
             Verdict::Hold => {
-                self.holds.ask_again_at(&hold.prefix, judgement.decision.recheck_at);
+                self.holds
+                    .ask_again_at(&hold.prefix, judgement.decision.recheck_at);
                 if judgement.decision.why() != hold.held.decision.why() {
                     let held = hold.held.with(&judgement.decision, &BTreeSet::new());
-                    if let Err(error) = self.holds.append(hold, HoldLink::Held(Box::new(held))).await {
+                    if let Err(error) = self
+                        .holds
+                        .append(hold, HoldLink::Held(Box::new(held)))
+                        .await
+                    {
                         tracing::warn!("hold `{}` was not moved on: {error}", hold.prefix);
                     }
                 }
             }
             Verdict::Rollback(_) if !judgement.decision.shadow => {
-                match self.open_incident(&judgement, &thread, &hold.held.channels).await {
-                    Ok(Some(id)) => self.end_hold(hold, &format!("incident `{id}` took over")).await,
+                match self
+                    .open_incident(&judgement, &thread, &hold.held.channels)
+                    .await
+                {
+                    Ok(Some(id)) => {
+                        self.end_hold(hold, &format!("incident `{id}` took over"))
+                            .await
+                    }
                     // Not now: the next look decides anew.
                     Ok(None) | Err(_) => {}
                 }
@@ -302,7 +387,13 @@ impl Core {
                 let why = judgement.decision.why();
                 let held = hold.held.with(&judgement.decision, &BTreeSet::new());
                 let notice = self.hold_notice(setup, &held, "a waiting rollback was decided");
-                self.tell_all(setup, &hold.held.channels, notice, &format!("{}/{}/decided", hold.prefix, hold.next_seq)).await;
+                self.tell_all(
+                    setup,
+                    &hold.held.channels,
+                    notice,
+                    &format!("{}/{}/decided", hold.prefix, hold.next_seq),
+                )
+                .await;
                 self.end_hold(hold, &why).await;
             }
         }
@@ -310,7 +401,11 @@ impl Core {
 
     async fn end_hold(&self, hold: &OpenHold, why: &str) {
         let episodes = hold.held.episodes.clone();
-        let link = HoldLink::Ended { at: self.ground.clock.now(), why: why.to_owned(), episodes };
+        let link = HoldLink::Ended {
+            at: self.ground.clock.now(),
+            why: why.to_owned(),
+            episodes,
+        };
         match self.holds.append(hold, link).await {
             Ok(_) => self.holds.forget(&hold.prefix),
             Err(error) => tracing::warn!("hold `{}` was not ended: {error}", hold.prefix),

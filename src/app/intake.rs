@@ -30,6 +30,8 @@ use crate::web::api::{Accepted, AlertDelivery, Refusal};
 
 /// The sender comes again after this long.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Alerts kept with an incident.
+const MAX_KEPT_ALERTS: usize = 20;
 /// Left of the sender's patience when the last message is waited for.
 const MARGIN: Duration = Duration::from_millis(300);
 
@@ -68,14 +70,30 @@ impl Core {
     ///
     /// # Errors
     /// A refusal for good, or that the sender must come again.
-    pub(super) async fn take(self: &Arc<Self>, delivery: AlertDelivery) -> Result<Accepted, Refusal> {
-        let read = ingest::read(delivery.source, &delivery.body, delivery.received_at).map_err(|rejection| {
-            self.numbers.rejected(source_name(delivery.source), rejection.code);
-            Refusal::Invalid { code: rejection.code, pointer: rejection.pointer, reason: rejection.reason }
-        })?;
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        delivery: AlertDelivery,
+    ) -> Result<Accepted, Refusal> {
+        let read = ingest::read(delivery.source, &delivery.body, delivery.received_at).map_err(
+            |rejection| {
+                self.numbers
+                    .rejected(source_name(delivery.source), rejection.code);
+                Refusal::Invalid {
+                    code: rejection.code,
+                    pointer: rejection.pointer,
+                    reason: rejection.reason,
+                }
+            },
+        )?;
         let setup = self.setup().clone();
-        let groups = read.groups.iter().map(|group| self.take_group(&setup, group, delivery.deadline));
-        let mut accepted = Accepted { ignored: read.ignored_count, ..Accepted::default() };
+        let groups = read
+            .groups
+            .iter()
+            .map(|group| self.take_group(&setup, group, delivery.deadline));
+        let mut accepted = Accepted {
+            ignored: read.ignored_count,
+            ..Accepted::default()
+        };
         accepted.ignored_because = read.ignored.iter().map(ToString::to_string).collect();
         let mut unsafe_ = Vec::new();
         for taken in join_all(groups).await {
@@ -83,26 +101,44 @@ impl Core {
             accepted.pending += taken.accepted.pending;
             accepted.deduplicated += taken.accepted.deduplicated;
             accepted.ignored += taken.accepted.ignored;
-            accepted.ignored_because.extend(taken.accepted.ignored_because);
+            accepted
+                .ignored_because
+                .extend(taken.accepted.ignored_because);
             unsafe_.extend(taken.unsafe_);
         }
         match unsafe_.first() {
             None => Ok(accepted),
-            Some(reason) => Err(Refusal::Unavailable { reason: reason.clone(), retry_after: RETRY_AFTER }),
+            Some(reason) => Err(Refusal::Unavailable {
+                reason: reason.clone(),
+                retry_after: RETRY_AFTER,
+            }),
         }
     }
 
-    async fn take_group(self: &Arc<Self>, setup: &Arc<Setup>, group: &AlertGroup, deadline: Instant) -> Taken {
+    async fn take_group(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        group: &AlertGroup,
+        deadline: Instant,
+    ) -> Taken {
         let now = self.ground.clock.now();
         let observation = self.book.observe(group, now);
         if let Some(note) = observation.note.clone() {
             let core = Arc::clone(self);
-            self.ground.tasks.spawn(async move { core.book.record(note, now).await });
+            self.ground
+                .tasks
+                .spawn(async move { core.book.record(note, now).await });
         }
         let mut taken = Taken::default();
-        let firing: BTreeSet<Fingerprint> =
-            group.alerts.iter().filter(|alert| alert.is_firing()).map(|alert| alert.fingerprint).collect();
-        let view = self.view_with(setup, setup.lanes_named_in(&group.alerts)).await;
+        let firing: BTreeSet<Fingerprint> = group
+            .alerts
+            .iter()
+            .filter(|alert| alert.is_firing())
+            .map(|alert| alert.fingerprint)
+            .collect();
+        let view = self
+            .view_with(setup, setup.lanes_named_in(&group.alerts))
+            .await;
         let open = related(group, self.book.open_alerts());
         let resolved = Self::resolve(setup, &view, open);
         let occasion = Occasion {
@@ -118,10 +154,15 @@ impl Core {
         let judgements = self.judge(setup, &view, &resolved, &firing, occasion).await;
         let mut parts = Vec::new();
         for mut judgement in judgements {
-            match self.settle(&mut judgement, &group.key, occasion.gather).await {
+            match self
+                .settle(&mut judgement, &group.key, occasion.gather)
+                .await
+            {
                 Ok(()) => {}
                 Err(error) => {
-                    taken.unsafe_.push(format!("a wanted rollback or hold could not be written: {error}"));
+                    taken.unsafe_.push(format!(
+                        "a wanted rollback or hold could not be written: {error}"
+                    ));
                 }
             }
             parts.push(part_of(group, &observation, judgement));
@@ -137,10 +178,17 @@ impl Core {
     }
 
     /// Does what was decided, or makes sure that it will be: an incident opened, or a hold written.
-    async fn settle(self: &Arc<Self>, judgement: &mut Judgement, thread: &str, gather: Gather) -> Result<(), StoreError> {
+    async fn settle(
+        self: &Arc<Self>,
+        judgement: &mut Judgement,
+        thread: &str,
+        gather: Gather,
+    ) -> Result<(), StoreError> {
         let decision = &judgement.decision;
         if matches!(decision.verdict, Verdict::Rollback(_)) && !decision.shadow {
-            let opened = self.open_incident(judgement, thread, &judgement.channels).await?;
+            let opened = self
+                .open_incident(judgement, thread, &judgement.channels)
+                .await?;
             judgement.decision.incident.clone_from(&opened);
             if opened.is_none() {
                 // The lane changed under us: asked again with the next look.
@@ -155,9 +203,21 @@ impl Core {
         Ok(())
     }
 
-    async fn hold(&self, judgement: &Judgement, thread: &str, gather: Gather) -> Result<(), StoreError> {
-        let Judgement { decision, channels, alerts, .. } = judgement;
-        let (Some(lane), Some(deployment), Some(rule)) = (&decision.lane, &decision.deployment, &decision.rule) else {
+    async fn hold(
+        &self,
+        judgement: &Judgement,
+        thread: &str,
+        gather: Gather,
+    ) -> Result<(), StoreError> {
+        let Judgement {
+            decision,
+            channels,
+            alerts,
+            ..
+        } = judgement;
+        let (Some(lane), Some(deployment), Some(rule)) =
+            (&decision.lane, &decision.deployment, &decision.rule)
+        else {
             return Ok(());
         };
         let held = Held {
@@ -181,10 +241,16 @@ impl Core {
         channels: &[ChannelName],
     ) -> Result<Option<IncidentId>, StoreError> {
         let decision = &judgement.decision;
-        let unknown = |reason: &str| StoreError::Unknown { key: "the lane".to_owned(), reason: reason.to_owned() };
-        let (Some(engine), Verdict::Rollback(scope), Some(context), Some(target)) =
-            (self.engine(), &decision.verdict, judgement.resolution.context(), &decision.target)
-        else {
+        let unknown = |reason: &str| StoreError::Unknown {
+            key: "the lane".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (Some(engine), Verdict::Rollback(scope), Some(context), Some(target)) = (
+            self.engine(),
+            &decision.verdict,
+            judgement.resolution.context(),
+            &decision.target,
+        ) else {
             return Ok(None);
         };
         let opened = Opened {
@@ -199,6 +265,12 @@ impl Core {
             decision: decision.clone(),
             thread: thread.to_owned(),
             channels: channels.to_vec(),
+            alerts: judgement
+                .alerts
+                .iter()
+                .take(MAX_KEPT_ALERTS)
+                .map(|open| Alert::clone(&open.alert))
+                .collect(),
             supersedes: None,
         };
         match engine.open(opened).await {
@@ -214,9 +286,11 @@ impl Core {
     /// Keeps a decision for people who ask why, when it is news.
     pub(super) async fn write_down(&self, decision: &Decision) {
         let took = clock::since(self.ground.clock.now(), decision.at);
-        self.numbers.decision(decision.verdict.as_str(), decision.mode.as_str(), took);
+        self.numbers
+            .decision(decision.verdict.as_str(), decision.mode.as_str(), took);
         for verdict in &decision.guards {
-            self.numbers.guard(verdict.guard.as_str(), verdict.outcome.as_str());
+            self.numbers
+                .guard(verdict.guard.as_str(), verdict.outcome.as_str());
         }
         if !self.is_news(decision) {
             return;
@@ -246,14 +320,24 @@ impl Core {
     ) -> Vec<Part<'a>> {
         let mut parts: Vec<Part<'a>> = Vec::new();
         for seen in &observation.seen {
-            let Some(alert) = group.alerts.get(seen.index).filter(|alert| !alert.is_firing()) else { continue };
+            let Some(alert) = group
+                .alerts
+                .get(seen.index)
+                .filter(|alert| !alert.is_firing())
+            else {
+                continue;
+            };
             let Some(fact) = &seen.fact else { continue };
             let resolution = crate::enrich::ladder::resolve(alert, view, &setup.config.services);
             let channels = channels_for(setup, alert, &resolution);
-            let deployment = |resolution: &Resolution| resolution.context().map(|context| context.deployment.id.clone());
-            let same = parts
-                .iter_mut()
-                .find(|part| deployment(&part.resolution) == deployment(&resolution) && part.channels == channels);
+            let deployment = |resolution: &Resolution| {
+                resolution
+                    .context()
+                    .map(|context| context.deployment.id.clone())
+            };
+            let same = parts.iter_mut().find(|part| {
+                deployment(&part.resolution) == deployment(&resolution) && part.channels == channels
+            });
             match same {
                 Some(part) => {
                     part.alerts.push(alert);
@@ -271,28 +355,58 @@ impl Core {
         parts
     }
 
-    async fn tell_parts(self: &Arc<Self>, setup: &Arc<Setup>, group: &AlertGroup, parts: Vec<Part<'_>>, deadline: Instant) -> Vec<Delivery> {
-        let told = parts.into_iter().map(|part| self.tell_part(setup, group, part, deadline));
+    async fn tell_parts(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        group: &AlertGroup,
+        parts: Vec<Part<'_>>,
+        deadline: Instant,
+    ) -> Vec<Delivery> {
+        let told = parts
+            .into_iter()
+            .map(|part| self.tell_part(setup, group, part, deadline));
         join_all(told).await.into_iter().flatten().collect()
     }
 
-    async fn tell_part(self: &Arc<Self>, setup: &Arc<Setup>, group: &AlertGroup, part: Part<'_>, deadline: Instant) -> Vec<Delivery> {
+    async fn tell_part(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        group: &AlertGroup,
+        part: Part<'_>,
+        deadline: Instant,
+    ) -> Vec<Delivery> {
         let audience: Vec<&ChannelName> = part
             .channels
             .iter()
-            .filter(|name| part.alerts.iter().any(|alert| alert.is_firing()) || setup.config.channels.get(*name).is_some_and(|channel| channel.send_resolved))
+            .filter(|name| {
+                part.alerts.iter().any(|alert| alert.is_firing())
+                    || setup
+                        .config
+                        .channels
+                        .get(*name)
+                        .is_some_and(|channel| channel.send_resolved)
+            })
             .collect();
         // Most deliveries repeat what was told: no chart is drawn for them.
-        let news: Vec<&ChannelName> =
-            audience.iter().copied().filter(|name| !setup.notify.knows(name, &part.covers)).collect();
+        let news: Vec<&ChannelName> = audience
+            .iter()
+            .copied()
+            .filter(|name| !setup.notify.knows(name, &part.covers))
+            .collect();
         let mut deliveries = vec![Delivery::Deduplicated; audience.len() - news.len()];
         if news.is_empty() || part.covers.is_empty() {
             return deliveries;
         }
         let (notice, png) = self.notice_of(setup, group, &part, deadline).await;
-        let patience = deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
+        let patience = deadline
+            .saturating_duration_since(Instant::now())
+            .saturating_sub(MARGIN);
         let sends = news.into_iter().map(|channel| {
-            let message = Message { channel: channel.clone(), notice: notice.clone(), covers: part.covers.clone() };
+            let message = Message {
+                channel: channel.clone(),
+                notice: notice.clone(),
+                covers: part.covers.clone(),
+            };
             setup.notify.tell(message, png.clone(), patience)
         });
         deliveries.extend(join_all(sends).await);
@@ -315,7 +429,9 @@ impl Core {
         if let Some(first) = part.alerts.first() {
             let half = deadline.saturating_duration_since(Instant::now()) / 2;
             let patience = setup.config.timing.chart_deadline.min(half);
-            let shown = self.picture(setup, first, part.resolution.context(), patience).await;
+            let shown = self
+                .picture(setup, first, part.resolution.context(), patience)
+                .await;
             notice.metric = shown.metric;
             notice.chart = shown.chart;
             notice.chart_missing = shown.missing;
@@ -342,7 +458,13 @@ impl Core {
         notice.chart_missing = Some("the sender went silent".to_owned());
         let channels: Vec<ChannelName> = channels_for(&setup, &alert, &resolution)
             .into_iter()
-            .filter(|name| setup.config.channels.get(name).is_some_and(|channel| channel.send_resolved))
+            .filter(|name| {
+                setup
+                    .config
+                    .channels
+                    .get(name)
+                    .is_some_and(|channel| channel.send_resolved)
+            })
             .collect();
         self.tell_all(&setup, &channels, notice, &expiry.fact).await;
     }
@@ -352,21 +474,45 @@ impl Core {
         let setup = self.setup().clone();
         let now = self.ground.clock.now();
         let thread = format!("backstop/channel/{}", broken.channel);
-        let mut notice = compose::blank(NoticeKind::OwnTrouble, &thread, "a channel refuses messages", now);
+        let mut notice = compose::blank(
+            NoticeKind::OwnTrouble,
+            &thread,
+            "a channel refuses messages",
+            now,
+        );
         notice.severity = "critical".to_owned();
-        notice.context_missing = Some(format!("channel `{}` answers {}: {}", broken.channel, broken.code, broken.detail));
+        notice.context_missing = Some(format!(
+            "channel `{}` answers {}: {}",
+            broken.channel, broken.code, broken.detail
+        ));
         let default = setup.config.default_channels.iter();
-        let others: Vec<ChannelName> = default.chain(setup.notify.channels()).filter(|name| **name != broken.channel).take(1).cloned().collect();
+        let others: Vec<ChannelName> = default
+            .chain(setup.notify.channels())
+            .filter(|name| **name != broken.channel)
+            .take(1)
+            .cloned()
+            .collect();
         let fact = format!("{thread}/{}/{}", broken.code, keys::day(now));
         self.tell_all(&setup, &others, notice, &fact).await;
     }
 
     /// Tells a notice to channels; the fact's name keeps it from being told twice.
-    pub(super) async fn tell_all(&self, setup: &Setup, channels: &[ChannelName], notice: Notice, fact: &str) -> Vec<Delivery> {
+    pub(super) async fn tell_all(
+        &self,
+        setup: &Setup,
+        channels: &[ChannelName],
+        notice: Notice,
+        fact: &str,
+    ) -> Vec<Delivery> {
         let sends = channels.iter().map(|channel| {
-            let message =
-                Message { channel: channel.clone(), notice: notice.clone(), covers: [fact.to_owned()].into() };
-            setup.notify.tell(message, None, setup.config.timing.webhook_deadline)
+            let message = Message {
+                channel: channel.clone(),
+                notice: notice.clone(),
+                covers: [fact.to_owned()].into(),
+            };
+            setup
+                .notify
+                .tell(message, None, setup.config.timing.webhook_deadline)
         });
         join_all(sends).await
     }
@@ -378,7 +524,11 @@ impl Setup {
         let named: BTreeSet<&str> = alerts
             .iter()
             .flat_map(|alert| alert.labels.values())
-            .map(|value| value.split_once('@').map_or(value.as_str(), |(service, _)| service))
+            .map(|value| {
+                value
+                    .split_once('@')
+                    .map_or(value.as_str(), |(service, _)| service)
+            })
             .collect();
         self.known_lanes()
             .filter(|(service, _)| named.contains(service.as_str()))
@@ -391,20 +541,39 @@ impl Setup {
 /// services.
 fn related(group: &AlertGroup, open: Vec<Open>) -> Vec<Open> {
     let own: BTreeSet<Fingerprint> = group.alerts.iter().map(|alert| alert.fingerprint).collect();
-    let services: BTreeSet<&str> = group.alerts.iter().filter_map(|alert| alert.label("service")).collect();
+    let services: BTreeSet<&str> = group
+        .alerts
+        .iter()
+        .filter_map(|alert| alert.label("service"))
+        .collect();
     open.into_iter()
         .filter(|open| {
             own.contains(&open.alert.fingerprint)
-                || open.alert.label("service").is_some_and(|service| services.contains(service))
+                || open
+                    .alert
+                    .label("service")
+                    .is_some_and(|service| services.contains(service))
         })
         .collect()
 }
 
 /// The share of a judgement in a group's message.
 fn part_of<'a>(group: &'a AlertGroup, observation: &Observation, judgement: Judgement) -> Part<'a> {
-    let members: BTreeSet<Fingerprint> = judgement.alerts.iter().map(|open| open.alert.fingerprint).collect();
-    let mine = |index: usize| group.alerts.get(index).filter(|alert| alert.is_firing() && members.contains(&alert.fingerprint));
-    let seen = observation.seen.iter().filter(|seen| mine(seen.index).is_some());
+    let members: BTreeSet<Fingerprint> = judgement
+        .alerts
+        .iter()
+        .map(|open| open.alert.fingerprint)
+        .collect();
+    let mine = |index: usize| {
+        group
+            .alerts
+            .get(index)
+            .filter(|alert| alert.is_firing() && members.contains(&alert.fingerprint))
+    };
+    let seen = observation
+        .seen
+        .iter()
+        .filter(|seen| mine(seen.index).is_some());
     Part {
         covers: seen.clone().filter_map(|seen| seen.fact.clone()).collect(),
         alerts: seen.filter_map(|seen| mine(seen.index)).collect(),
@@ -424,8 +593,12 @@ pub(super) fn source_name(source: Source) -> &'static str {
 
 /// Who was told that this alert fires, and so hears that it ended.
 fn channels_for(setup: &Setup, alert: &Alert, resolution: &Resolution) -> Vec<ChannelName> {
-    let policy = resolution.service().and_then(|service| decide::policy_for(&setup.config.policies, service));
-    let phase = resolution.context().map(|context: &Context| context.deployment.phase(alert.starts_at));
+    let policy = resolution
+        .service()
+        .and_then(|service| decide::policy_for(&setup.config.policies, service));
+    let phase = resolution
+        .context()
+        .map(|context: &Context| context.deployment.phase(alert.starts_at));
     let rule = policy.and_then(|policy| decide::select_rule(policy, &alert.labels, phase));
     Core::audience(setup, rule.map_or(&[][..], |rule| &rule.channels))
 }

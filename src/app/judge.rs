@@ -10,8 +10,8 @@ use super::live;
 use super::setup::Setup;
 use crate::act::budget::BudgetView as Granted;
 use crate::decide::{
-    self, Accusation, Accused, ActiveExecution, Answer, BudgetView, EvidenceRequest, Facts, LaneView, Limit, OpenAlert,
-    Settings, StableCandidate,
+    self, Accusation, Accused, ActiveExecution, Answer, BudgetView, EvidenceRequest, Facts,
+    LaneView, Limit, OpenAlert, Settings, StableCandidate,
 };
 use crate::domain::alert::{Alert, Fingerprint};
 use crate::domain::context::{Context, Resolution};
@@ -108,11 +108,20 @@ impl Core {
     ) -> Vec<Judgement> {
         let now = self.ground.clock.now();
         let accused = accused(resolved);
-        let accusations = decide::accuse(&accused, &setup.config.policies, |context| Ok(context.deployment.phase(now)));
+        let accusations = decide::accuse(&accused, &setup.config.policies, |context| {
+            Ok(context.deployment.phase(now))
+        });
         let mut judgements = Vec::new();
         for accusation in accusations {
-            if accusation.alerts.iter().any(|open| focus.contains(&open.alert.fingerprint)) {
-                judgements.push(self.judge_one(setup, view, resolved, &accusation, occasion).await);
+            if accusation
+                .alerts
+                .iter()
+                .any(|open| focus.contains(&open.alert.fingerprint))
+            {
+                judgements.push(
+                    self.judge_one(setup, view, resolved, &accusation, occasion)
+                        .await,
+                );
             }
         }
         judgements
@@ -128,26 +137,48 @@ impl Core {
     ) -> Judgement {
         let context = accusation.resolution.context();
         let mut world = self.ask_store(setup, accusation).await;
-        let decision = match self.with_facts(setup, view, accusation, &world, occasion, decide::decide) {
-            Answer::Decided(decision) => *decision,
-            Answer::NeedsEvidence(request) => match (occasion.gather, context) {
-                (Gather::Now(deadline), Some(context)) => {
-                    let evidence = Asked { accusation, context, request: &request };
-                    let live = self.ask_sources(setup, view, evidence, &mut world, deadline).await;
-                    self.decide_again(setup, view, resolved, accusation, &world, occasion, live)
-                }
-                (Gather::Later, _) | (_, None) => {
-                    world.evidence = Some(pending(self.ground.clock.now()));
-                    self.with_facts(setup, view, accusation, &world, occasion, decide::decide_as_is)
-                }
-            },
-        };
-        let alerts = accusation.alerts.iter().map(|open| open.alert.fingerprint).collect::<BTreeSet<_>>();
+        let decision =
+            match self.with_facts(setup, view, accusation, &world, occasion, decide::decide) {
+                Answer::Decided(decision) => *decision,
+                Answer::NeedsEvidence(request) => match (occasion.gather, context) {
+                    (Gather::Now(deadline), Some(context)) => {
+                        let evidence = Asked {
+                            accusation,
+                            context,
+                            request: &request,
+                        };
+                        let live = self
+                            .ask_sources(setup, view, evidence, &mut world, deadline)
+                            .await;
+                        self.decide_again(setup, view, resolved, accusation, &world, occasion, live)
+                    }
+                    (Gather::Later, _) | (_, None) => {
+                        world.evidence = Some(pending(self.ground.clock.now()));
+                        self.with_facts(
+                            setup,
+                            view,
+                            accusation,
+                            &world,
+                            occasion,
+                            decide::decide_as_is,
+                        )
+                    }
+                },
+            };
+        let alerts = accusation
+            .alerts
+            .iter()
+            .map(|open| open.alert.fingerprint)
+            .collect::<BTreeSet<_>>();
         let rule = accusation.rule;
         Judgement {
             decision,
             resolution: accusation.resolution.clone(),
-            alerts: resolved.iter().filter(|one| alerts.contains(&one.open.alert.fingerprint)).map(|one| one.open.clone()).collect(),
+            alerts: resolved
+                .iter()
+                .filter(|one| alerts.contains(&one.open.alert.fingerprint))
+                .map(|one| one.open.clone())
+                .collect(),
             channels: Self::audience(setup, rule.map_or(&[][..], |rule| &rule.channels)),
             wants_rollback: rule.is_some_and(|rule| rule.action.is_rollback()),
         }
@@ -157,7 +188,11 @@ impl Core {
     async fn ask_store(&self, setup: &Setup, accusation: &Accusation<'_>) -> World {
         let resolution = &accusation.resolution;
         let lane = match resolution.context().map(Context::lane) {
-            Some(Ok(lane)) => self.lanes.refresh(&lane).await.map_err(|error| error.to_string()),
+            Some(Ok(lane)) => self
+                .lanes
+                .refresh(&lane)
+                .await
+                .map_err(|error| error.to_string()),
             Some(Err(error)) => Err(error.to_string()),
             None => Err("no deployment is accused".to_owned()),
         };
@@ -165,7 +200,9 @@ impl Core {
             lane,
             active: Err("not asked yet".to_owned()),
             granted: Err("not asked yet".to_owned()),
-            modes: self.modes_of(setup, resolution.service(), resolution.env()).await,
+            modes: self
+                .modes_of(setup, resolution.service(), resolution.env())
+                .await,
             evidence: None,
         }
     }
@@ -180,12 +217,30 @@ impl Core {
         world: &mut World,
         deadline: Duration,
     ) -> Result<Deployment, String> {
-        let Asked { accusation, context, request } = asked;
+        let Asked {
+            accusation,
+            context,
+            request,
+        } = asked;
         let late = || "no answer in time".to_owned();
-        let alerts: Vec<Alert> = accusation.alerts.iter().map(|open| open.alert.clone()).collect();
-        let accused = evidence::Accusation { alerts: &alerts, context, verify: request.verify.as_deref() };
-        let active = tokio::time::timeout(deadline, live::active(setup, &context.service, &context.env));
-        let deployment = tokio::time::timeout(deadline, live::deployment(setup, &context.service, &context.env, &context.deployment));
+        let alerts: Vec<Alert> = accusation
+            .alerts
+            .iter()
+            .map(|open| open.alert.clone())
+            .collect();
+        let accused = evidence::Accusation {
+            alerts: &alerts,
+            context,
+            verify: request.verify.as_deref(),
+        };
+        let active = tokio::time::timeout(
+            deadline,
+            live::active(setup, &context.service, &context.env),
+        );
+        let deployment = tokio::time::timeout(
+            deadline,
+            live::deployment(setup, &context.service, &context.env, &context.deployment),
+        );
         let evidence = tokio::time::timeout(deadline, setup.prober.gather(&accused, view));
         let granted = async {
             match self.engine() {
@@ -193,10 +248,13 @@ impl Core {
                 None => Err("still starting".to_owned()),
             }
         };
-        let (active, deployment, evidence, granted) = tokio::join!(active, deployment, evidence, granted);
+        let (active, deployment, evidence, granted) =
+            tokio::join!(active, deployment, evidence, granted);
         world.active = active.unwrap_or_else(|_| Err(late()));
         world.granted = granted;
-        world.evidence = Some(evidence.unwrap_or_else(|_| unreachable_sources(self.ground.clock.now(), &late())));
+        world.evidence = Some(
+            evidence.unwrap_or_else(|_| unreachable_sources(self.ground.clock.now(), &late())),
+        );
         deployment.unwrap_or_else(|_| Err(late()))
     }
 
@@ -213,7 +271,11 @@ impl Core {
         live: Result<Deployment, String>,
     ) -> Decision {
         let now = self.ground.clock.now();
-        let members: BTreeSet<Fingerprint> = accusation.alerts.iter().map(|open| open.alert.fingerprint).collect();
+        let members: BTreeSet<Fingerprint> = accusation
+            .alerts
+            .iter()
+            .map(|open| open.alert.fingerprint)
+            .collect();
         let renewed: Vec<Resolved> = resolved
             .iter()
             .filter(|one| members.contains(&one.open.alert.fingerprint))
@@ -225,7 +287,11 @@ impl Core {
                 one
             })
             .collect();
-        let phase = |context: &Context| live.as_ref().map(|_| context.deployment.phase(now)).map_err(Clone::clone);
+        let phase = |context: &Context| {
+            live.as_ref()
+                .map(|_| context.deployment.phase(now))
+                .map_err(Clone::clone)
+        };
         let accused = accused(&renewed);
         let again = decide::accuse(&accused, &setup.config.policies, phase);
         // Another phase can mean another rule; the alerts stay together, so one accusation comes out.
@@ -243,7 +309,10 @@ impl Core {
         occasion: Occasion,
         judge: impl FnOnce(&Facts<'_>) -> T,
     ) -> T {
-        let candidates = accusation.resolution.context().map(|context| candidates(view, context, world));
+        let candidates = accusation
+            .resolution
+            .context()
+            .map(|context| candidates(view, context, world));
         let candidates = match (&candidates, &world.lane) {
             (Some(_), Err(why)) => Err(why.as_str()),
             (Some(candidates), Ok(_)) => Ok(candidates.as_slice()),
@@ -251,12 +320,18 @@ impl Core {
         };
         let service = accusation.resolution.service();
         let grants = world.granted.as_ref().map(|granted| {
-            let mine = granted.grants.iter().filter(|grant| Some(&grant.service) == service && !grant.escalation);
+            let mine = granted
+                .grants
+                .iter()
+                .filter(|grant| Some(&grant.service) == service && !grant.escalation);
             let overall: Vec<Timestamp> = granted.grants.iter().map(|grant| grant.at).collect();
             (mine.map(|grant| grant.at).collect::<Vec<_>>(), overall)
         });
         let budget = &setup.config.budget;
-        let limit = |rate: crate::config::Rate| Limit { count: rate.count as usize, window: rate.per };
+        let limit = |rate: crate::config::Rate| Limit {
+            count: rate.count as usize,
+            window: rate.per,
+        };
         let settings = Settings {
             max_payload_age: setup.config.timing.max_payload_age,
             max_hold: setup.config.timing.hold_end,
@@ -274,7 +349,10 @@ impl Core {
             lane: world
                 .lane
                 .as_ref()
-                .map(|lane| LaneView { open: lane.open.as_ref(), closed: &lane.closed })
+                .map(|lane| LaneView {
+                    open: lane.open.as_ref(),
+                    closed: &lane.closed,
+                })
                 .map_err(String::as_str),
             active: world.active.as_deref().map_err(String::as_str),
             candidates,
@@ -297,7 +375,10 @@ fn accused(resolved: &[Resolved]) -> Vec<Accused<'_>> {
     resolved
         .iter()
         .map(|one| Accused {
-            open: OpenAlert { alert: &one.open.alert, since: one.open.began },
+            open: OpenAlert {
+                alert: &one.open.alert,
+                since: one.open.began,
+            },
             resolution: &one.resolution,
         })
         .collect()
@@ -327,8 +408,14 @@ fn pending(at: Timestamp) -> Evidence {
 fn unreachable_sources(at: Timestamp, why: &str) -> Evidence {
     let hold = || Check::Hold(why.to_owned());
     Evidence {
-        verify: Verify::SourceDown { reason: why.to_owned() },
-        attribution: Attribution { began_after: hold(), others_are_well: hold(), still_running: hold() },
+        verify: Verify::SourceDown {
+            reason: why.to_owned(),
+        },
+        attribution: Attribution {
+            began_after: hold(),
+            others_are_well: hold(),
+            still_running: hold(),
+        },
         at,
     }
 }

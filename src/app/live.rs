@@ -25,19 +25,35 @@ const ACTIVE: [ExecutionStatus; 5] = [
 ///
 /// # Errors
 /// Why it can't be told, in words.
-pub(super) async fn active(setup: &Setup, service: &Service, env: &Env) -> Result<Vec<ActiveExecution>, String> {
+pub(super) async fn active(
+    setup: &Setup,
+    service: &Service,
+    env: &Env,
+) -> Result<Vec<ActiveExecution>, String> {
     let (gate, config) = parts(setup, service)?;
     let ours = |pipeline: &str| {
-        let deploys = config.deploy.iter().any(|deploy| deploy.pipeline == pipeline && deploy.env == *env);
+        let deploys = config
+            .deploy
+            .iter()
+            .any(|deploy| deploy.pipeline == pipeline && deploy.env == *env);
         let rollbacks = [&config.rollback.batch, &config.rollback.full];
-        deploys || rollbacks.into_iter().flatten().any(|rollback| rollback.pipeline == pipeline)
+        deploys
+            || rollbacks
+                .into_iter()
+                .flatten()
+                .any(|rollback| rollback.pipeline == pipeline)
     };
-    let found = gate.application_executions(&config.application, ACTIVE_LIMIT, &ACTIVE, None).await;
+    let found = gate
+        .application_executions(&config.application, ACTIVE_LIMIT, &ACTIVE, None)
+        .await;
     let found = found.map_err(|error| error.to_string())?;
     Ok(found
         .into_iter()
         .filter(|execution| ours(&execution.name) && !execution.status.is_terminal())
-        .map(|execution| ActiveExecution { id: execution.id.to_string(), pipeline: execution.name })
+        .map(|execution| ActiveExecution {
+            id: execution.id.to_string(),
+            pipeline: execution.name,
+        })
         .collect())
 }
 
@@ -53,11 +69,17 @@ pub(super) async fn deployment(
 ) -> Result<Deployment, String> {
     let (gate, config) = parts(setup, service)?;
     let id = ExecutionId::new(known.id.as_str());
-    let execution = gate.execution(&id).await.map_err(|error| error.to_string())?;
+    let execution = gate
+        .execution(&id)
+        .await
+        .map_err(|error| error.to_string())?;
     // Spinnaker forgets after days; then the catalog, which does not, is the only witness.
     let Some(execution) = execution else {
         return if known.is_active() {
-            Err(format!("spinnaker does not know the running deployment `{}`", known.id))
+            Err(format!(
+                "spinnaker does not know the running deployment `{}`",
+                known.id
+            ))
         } else {
             Ok(known.clone())
         };
@@ -66,12 +88,21 @@ pub(super) async fn deployment(
         .deploy
         .iter()
         .find(|deploy| deploy.pipeline == execution.name && deploy.env == *env)
-        .ok_or_else(|| format!("`{}` ran in pipeline `{}`, which is not configured", known.id, execution.name))?;
+        .ok_or_else(|| {
+            format!(
+                "`{}` ran in pipeline `{}`, which is not configured",
+                known.id, execution.name
+            )
+        })?;
     sync::deployment_of(&execution, service, config, pipeline).map_err(|error| error.to_string())
 }
 
 fn parts<'a>(setup: &'a Setup, service: &Service) -> Result<(&'a Gate, &'a ServiceConfig), String> {
     let gate = setup.gate.as_ref().ok_or("no Spinnaker is configured")?;
-    let config = setup.config.services.get(service).ok_or_else(|| format!("service `{service}` is not configured"))?;
+    let config = setup
+        .config
+        .services
+        .get(service)
+        .ok_or_else(|| format!("service `{service}` is not configured"))?;
     Ok((gate, config))
 }

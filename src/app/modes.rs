@@ -33,7 +33,10 @@ pub(super) struct ModeStore {
 
 impl ModeStore {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, read: Cache::builder().max_capacity(1).time_to_live(FRESH).build() }
+        Self {
+            store,
+            read: Cache::builder().max_capacity(1).time_to_live(FRESH).build(),
+        }
     }
 
     /// The switches in force.
@@ -47,7 +50,9 @@ impl ModeStore {
         let mut switches: Vec<ModeSwitch> = Vec::new();
         for (seq, change) in chain::read_from::<Change>(&self.store, &keys::mode(), 1).await? {
             next = seq + 1;
-            switches.retain(|old| (&old.service, &old.env) != (&change.switch.service, &change.switch.env));
+            switches.retain(|old| {
+                (&old.service, &old.env) != (&change.switch.service, &change.switch.env)
+            });
             if !change.removed {
                 switches.push(change.switch);
             }
@@ -70,21 +75,38 @@ impl ModeStore {
 
 impl Core {
     /// Every mode that applies to a service and env beside its policy's.
-    pub(super) async fn modes_of(&self, setup: &Setup, service: Option<&Service>, env: Option<&Env>) -> Result<Modes, String> {
-        let switches = self.modes.switches().await.map_err(|error| error.to_string())?;
+    pub(super) async fn modes_of(
+        &self,
+        setup: &Setup,
+        service: Option<&Service>,
+        env: Option<&Env>,
+    ) -> Result<Modes, String> {
+        let switches = self
+            .modes
+            .switches()
+            .await
+            .map_err(|error| error.to_string())?;
         let strictest = |fits: &dyn Fn(&ModeSwitch) -> bool| {
-            switches.iter().filter(|switch| fits(switch)).map(|switch| switch.mode).min()
+            switches
+                .iter()
+                .filter(|switch| fits(switch))
+                .map(|switch| switch.mode)
+                .min()
         };
         let global = strictest(&|switch| switch.service.is_none() && switch.env.is_none());
         // Where two replicas could both win a key, nothing may be done.
         let unsafe_store = (!self.is_exclusive()).then_some(Mode::Shadow);
-        let of_service = service.and_then(|service| setup.config.services.get(service)).and_then(|config| config.mode);
+        let of_service = service
+            .and_then(|service| setup.config.services.get(service))
+            .and_then(|config| config.mode);
         let switched = strictest(&|switch| {
             switch.service.is_some()
                 && switch.service.as_ref() == service
                 && (switch.env.is_none() || switch.env.as_ref() == env)
         });
-        let of_env = strictest(&|switch| switch.service.is_none() && switch.env.is_some() && switch.env.as_ref() == env);
+        let of_env = strictest(&|switch| {
+            switch.service.is_none() && switch.env.is_some() && switch.env.as_ref() == env
+        });
         let min = |modes: [Option<Mode>; 3]| modes.into_iter().flatten().min();
         Ok(Modes {
             global: min([global, unsafe_store, setup.config.mode]),

@@ -46,7 +46,13 @@ pub(super) struct Pictures {
 
 impl Pictures {
     pub(super) fn new(fonts: Fonts) -> Self {
-        Self { fonts, drawn: Cache::builder().max_capacity(CACHED).time_to_live(KEEP).build() }
+        Self {
+            fonts,
+            drawn: Cache::builder()
+                .max_capacity(CACHED)
+                .time_to_live(KEEP)
+                .build(),
+        }
     }
 }
 
@@ -70,22 +76,45 @@ impl Core {
         patience: Duration,
     ) -> Shown {
         if setup.config.metrics.is_none() {
-            return Shown { missing: Some("no metrics store is configured".to_owned()), ..Shown::default() };
+            return Shown {
+                missing: Some("no metrics store is configured".to_owned()),
+                ..Shown::default()
+            };
         }
-        let Ok(Some(source)) = tokio::time::timeout(patience, setup.prober.chart_source(alert)).await else {
-            return Shown { missing: Some("the alert's expression is not known".to_owned()), ..Shown::default() };
+        let Ok(Some(source)) =
+            tokio::time::timeout(patience, setup.prober.chart_source(alert)).await
+        else {
+            return Shown {
+                missing: Some("the alert's expression is not known".to_owned()),
+                ..Shown::default()
+            };
         };
         let threshold = source.threshold.map(|(_, line)| line);
-        let mut shown = Shown { metric: Some(compose::metric(&source.expr, threshold, None)), ..Shown::default() };
+        let mut shown = Shown {
+            metric: Some(compose::metric(&source.expr, threshold, None)),
+            ..Shown::default()
+        };
         // Drawing goes on when patience ends: the next message has it.
-        let (core, setup_, alert, context) = (Arc::clone(self), Arc::clone(setup), alert.clone(), context.cloned());
-        let drawing = self.ground.tasks.spawn(async move { core.drawn(&setup_, &alert, context, source).await });
+        let (core, setup_, alert, context) = (
+            Arc::clone(self),
+            Arc::clone(setup),
+            alert.clone(),
+            context.cloned(),
+        );
+        let drawing = self
+            .ground
+            .tasks
+            .spawn(async move { core.drawn(&setup_, &alert, context, source).await });
         match tokio::time::timeout(patience, drawing).await {
             Ok(Ok(Ok(drawn))) => {
                 if let Some(metric) = &mut shown.metric {
                     metric.value = drawn.latest;
                 }
-                shown.chart = Some(ChartRef { id: drawn.id.clone(), alt: drawn.alt.clone(), url: self.chart_url(setup, &drawn.id) });
+                shown.chart = Some(ChartRef {
+                    id: drawn.id.clone(),
+                    alt: drawn.alt.clone(),
+                    url: self.chart_url(setup, &drawn.id),
+                });
                 shown.png = Some(drawn.png.clone());
             }
             Ok(Ok(Err(why))) => shown.missing = Some(why),
@@ -96,32 +125,86 @@ impl Core {
     }
 
     /// Draws once for all who ask at the same time.
-    async fn drawn(&self, setup: &Setup, alert: &Alert, context: Option<Context>, source: ChartSource) -> Result<Arc<Drawn>, String> {
-        let accused = context.as_ref().map(|context| (&context.deployment.id, &context.batches));
+    async fn drawn(
+        &self,
+        setup: &Setup,
+        alert: &Alert,
+        context: Option<Context>,
+        source: ChartSource,
+    ) -> Result<Arc<Drawn>, String> {
+        let accused = context
+            .as_ref()
+            .map(|context| (&context.deployment.id, &context.batches));
         let key = format!("{}|{}|{accused:?}", source.drawn, alert.name());
         let draw = self.draw(setup, alert, context.as_ref(), &source);
-        self.pictures.drawn.try_get_with(key, draw).await.map_err(|why: Arc<String>| why.to_string())
+        self.pictures
+            .drawn
+            .try_get_with(key, draw)
+            .await
+            .map_err(|why: Arc<String>| why.to_string())
     }
 
-    async fn draw(&self, setup: &Setup, alert: &Alert, context: Option<&Context>, source: &ChartSource) -> Result<Arc<Drawn>, String> {
+    async fn draw(
+        &self,
+        setup: &Setup,
+        alert: &Alert,
+        context: Option<&Context>,
+        source: &ChartSource,
+    ) -> Result<Arc<Drawn>, String> {
         let now = self.ground.clock.now();
         let from = clock::before(now, WINDOW);
         let view = self.catalog.view();
-        let data = setup.prober.chart(source, context.map(|context| (context, &view)), from, now).await;
+        let data = setup
+            .prober
+            .chart(source, context.map(|context| (context, &view)), from, now)
+            .await;
         let data = data.map_err(|error| format!("the metrics store gave no answer: {error}"))?;
-        let latest = data.lines.first().and_then(|line| line.points.last()).map(|(_, value)| *value);
+        let latest = data
+            .lines
+            .first()
+            .and_then(|line| line.points.last())
+            .map(|(_, value)| *value);
         let chart = chart_of(alert, context, source, data, (from, now));
         let alt = alt(&chart, latest);
         let fonts = self.pictures.fonts.clone();
         let png = tokio::task::spawn_blocking(move || chart::render(&chart, &fonts)).await;
-        let png = png.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let png = png
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())?;
         let png = Bytes::from(png);
         let id = uuid::Uuid::now_v7().simple().to_string();
         // In the store before any message names it; a message carries its own copy all the same.
-        if let Err(error) = self.ground.store.put_bytes(&keys::chart(&id), png.clone()).await {
+        if let Err(error) = self
+            .ground
+            .store
+            .put_bytes(&keys::chart(&id), png.clone())
+            .await
+        {
             tracing::warn!("a chart could not be kept: {error}");
         }
-        Ok(Arc::new(Drawn { id, png, alt, latest }))
+        Ok(Arc::new(Drawn {
+            id,
+            png,
+            alt,
+            latest,
+        }))
+    }
+
+    /// The picture of a report's snapshot; None when it can't be drawn.
+    pub(super) async fn report_chart(
+        &self,
+        alert: &Alert,
+        context: Option<&Context>,
+        source: &ChartSource,
+        data: ChartData,
+        window: (jiff::Timestamp, jiff::Timestamp),
+    ) -> Option<Bytes> {
+        let chart = chart_of(alert, context, source, data, window);
+        let fonts = self.pictures.fonts.clone();
+        let png = tokio::task::spawn_blocking(move || chart::render(&chart, &fonts))
+            .await
+            .ok()?;
+        png.ok().map(Bytes::from)
     }
 
     /// A chart's signed address, when we have one for the outside.
@@ -130,7 +213,10 @@ impl Core {
         let key = setup.config.auth.as_ref()?.signing_key.as_ref()?;
         let expires = clock::after(self.ground.clock.now(), LINK_LIFETIME);
         let signed = Signer::new(key.clone()).sign(Purpose::Chart, id, expires);
-        Some(format!("{}/charts/{signed}.png", base.as_str().trim_end_matches('/')))
+        Some(format!(
+            "{}/charts/{signed}.png",
+            base.as_str().trim_end_matches('/')
+        ))
     }
 }
 
@@ -143,7 +229,12 @@ fn chart_of(
 ) -> Chart {
     Chart {
         title: match context {
-            Some(context) => format!("{} · {} · {}", alert.name(), context.release_id, context.env),
+            Some(context) => format!(
+                "{} · {} · {}",
+                alert.name(),
+                context.release_id,
+                context.env
+            ),
             None => alert.name().to_owned(),
         },
         unit: match compose::unit(&source.expr) {
@@ -169,18 +260,30 @@ fn series(line: ChartLine) -> Series {
         Role::Accused => chart::Role::Accused,
         Role::Rest | Role::Plain => chart::Role::Rest,
     };
-    Series { label: line.label, role, points: line.points }
+    Series {
+        label: line.label,
+        role,
+        points: line.points,
+    }
 }
 
 /// The release's start and those of its batches.
 fn marks(context: &Context) -> Vec<Mark> {
     let deployment = &context.deployment;
     let version = context.release_id.version().to_owned();
-    let release = deployment.started_at.map(|at| Mark { at, label: version, kind: MarkKind::Release });
+    let release = deployment.started_at.map(|at| Mark {
+        at,
+        label: version,
+        kind: MarkKind::Release,
+    });
     let mut seen: BTreeSet<jiff::Timestamp> = release.iter().map(|mark| mark.at).collect();
     let batches = deployment.batches.iter().filter_map(|batch| {
         let at = batch.started_at?;
-        seen.insert(at).then(|| Mark { at, label: format!("batch {}", batch.n), kind: MarkKind::Batch })
+        seen.insert(at).then(|| Mark {
+            at,
+            label: format!("batch {}", batch.n),
+            kind: MarkKind::Batch,
+        })
     });
     let batches: Vec<Mark> = batches.collect();
     release.into_iter().chain(batches).collect()
@@ -188,8 +291,18 @@ fn marks(context: &Context) -> Vec<Mark> {
 
 /// The picture in words.
 fn alt(chart: &Chart, latest: Option<f64>) -> String {
-    let accused = chart.series.iter().filter(|series| series.role == chart::Role::Accused).count();
+    let accused = chart
+        .series
+        .iter()
+        .filter(|series| series.role == chart::Role::Accused)
+        .count();
     let now = latest.map_or("no data".to_owned(), |value| chart.unit.format(value));
-    let line = chart.threshold.map_or(String::new(), |line| format!(", threshold {}", chart.unit.format(line)));
-    format!("{}: now {now}{line}; {accused} accused series of {}", chart.title, chart.series.len())
+    let line = chart.threshold.map_or(String::new(), |line| {
+        format!(", threshold {}", chart.unit.format(line))
+    });
+    format!(
+        "{}: now {now}{line}; {accused} accused series of {}",
+        chart.title,
+        chart.series.len()
+    )
 }

@@ -33,38 +33,74 @@ impl Core {
     pub(super) fn list_releases(&self, filter: &Filter) -> Page<Release> {
         let view = self.catalog.view();
         let fits = |release: &Release| {
-            filter.release_id.as_ref().is_none_or(|id| *id == release.id)
-                && filter.service.as_ref().is_none_or(|service| *service == release.service)
+            filter
+                .release_id
+                .as_ref()
+                .is_none_or(|id| *id == release.id)
+                && filter
+                    .service
+                    .as_ref()
+                    .is_none_or(|service| *service == release.service)
         };
-        let mut found: Vec<Release> = view.releases().filter(|release| fits(release)).map(|release| Release::clone(release)).collect();
-        found.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
+        let mut found: Vec<Release> = view
+            .releases()
+            .filter(|release| fits(release))
+            .map(|release| Release::clone(release))
+            .collect();
+        found.sort_by(|a, b| {
+            b.created_at
+                .cmp(&a.created_at)
+                .then_with(|| a.id.cmp(&b.id))
+        });
         self.page(&view, filter, found)
     }
 
     pub(super) fn list_deployments(&self, filter: &Filter) -> Page<Deployment> {
         let view = self.catalog.view();
         let fits = |one: &Deployment| {
-            filter.release_id.as_ref().is_none_or(|id| *id == one.release_id)
+            filter
+                .release_id
+                .as_ref()
+                .is_none_or(|id| *id == one.release_id)
                 && filter.deployment_id.as_ref().is_none_or(|id| *id == one.id)
         };
         let lanes = view.lanes(filter.service.as_ref(), filter.env.as_ref());
         let all = lanes.iter().flat_map(|(_, index)| index.deployments());
-        let mut found: Vec<Deployment> = all.filter(|one| fits(one)).map(|one| Deployment::clone(one)).collect();
-        found.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| b.id.cmp(&a.id)));
+        let mut found: Vec<Deployment> = all
+            .filter(|one| fits(one))
+            .map(|one| Deployment::clone(one))
+            .collect();
+        found.sort_by(|a, b| {
+            b.started_at
+                .cmp(&a.started_at)
+                .then_with(|| b.id.cmp(&a.id))
+        });
         self.page(&view, filter, found)
     }
 
     pub(super) fn list_instances(&self, filter: &Filter) -> Page<Instance> {
         let view = self.catalog.view();
         let fits = |one: &Instance| {
-            filter.release_id.as_ref().is_none_or(|id| *id == one.release_id)
-                && filter.deployment_id.as_ref().is_none_or(|id| *id == one.deployment_id)
+            filter
+                .release_id
+                .as_ref()
+                .is_none_or(|id| *id == one.release_id)
+                && filter
+                    .deployment_id
+                    .as_ref()
+                    .is_none_or(|id| *id == one.deployment_id)
                 && filter.host.as_ref().is_none_or(|host| *host == one.host)
         };
         let lanes = view.lanes(filter.service.as_ref(), filter.env.as_ref());
         let mut found = Vec::new();
         for (_, index) in &lanes {
-            found.extend(index.instances().iter().filter(|one| fits(one)).map(|one| Instance::clone(one)));
+            found.extend(
+                index
+                    .instances()
+                    .iter()
+                    .filter(|one| fits(one))
+                    .map(|one| Instance::clone(one)),
+            );
             found.extend(instances_of(index).into_iter().filter(fits));
         }
         found.sort_by(|a, b| b.from.cmp(&a.from).then_with(|| a.host.cmp(&b.host)));
@@ -78,15 +114,29 @@ impl Core {
         for open in self.book.open_alerts() {
             let resolution = ladder::resolve(&open.alert, &view, &setup.config.services);
             let context = resolution.context();
-            let fits = filter.release_id.as_ref().is_none_or(|id| context.is_some_and(|context| context.release_id == *id))
-                && filter.deployment_id.as_ref().is_none_or(|id| context.is_some_and(|context| context.deployment.id == *id))
-                && filter.service.as_ref().is_none_or(|service| resolution.service() == Some(service))
-                && filter.env.as_ref().is_none_or(|env| resolution.env() == Some(env));
+            let fits = filter
+                .release_id
+                .as_ref()
+                .is_none_or(|id| context.is_some_and(|context| context.release_id == *id))
+                && filter
+                    .deployment_id
+                    .as_ref()
+                    .is_none_or(|id| context.is_some_and(|context| context.deployment.id == *id))
+                && filter
+                    .service
+                    .as_ref()
+                    .is_none_or(|service| resolution.service() == Some(service))
+                && filter
+                    .env
+                    .as_ref()
+                    .is_none_or(|env| resolution.env() == Some(env));
             if fits {
                 found.push(AlertRecord {
                     release_id: context.map(|context| context.release_id.clone()),
                     deployment_id: context.map(|context| context.deployment.id.clone()),
-                    batches: context.map(|context| context.batches.clone()).unwrap_or_default(),
+                    batches: context
+                        .map(|context| context.batches.clone())
+                        .unwrap_or_default(),
                     metric: open.alert.name().to_owned(),
                     severity: open.alert.severity().to_owned(),
                     timestamp: open.last_copy,
@@ -101,21 +151,39 @@ impl Core {
                 });
             }
         }
-        found.sort_by(|a, b| b.timestamp.cmp(&a.timestamp).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
+        found.sort_by(|a, b| {
+            b.timestamp
+                .cmp(&a.timestamp)
+                .then_with(|| a.fingerprint.cmp(&b.fingerprint))
+        });
         self.page(&view, filter, found)
     }
 
     pub(super) async fn list_incidents(&self, filter: &Filter) -> Result<Page<Incident>, Refusal> {
         let mut found = Vec::new();
         for name in self.ground.store.folders("lanes").await? {
-            let Ok(lane) = LaneName::new(name) else { continue };
+            let Ok(lane) = LaneName::new(name) else {
+                continue;
+            };
             let state = self.lanes.refresh(&lane).await?;
             let fits = |incident: &&Incident| {
                 let opened = &incident.opened;
-                filter.service.as_ref().is_none_or(|service: &Service| *service == opened.service)
-                    && filter.env.as_ref().is_none_or(|env: &Env| *env == opened.env)
-                    && filter.release_id.as_ref().is_none_or(|id| *id == opened.release_id)
-                    && filter.deployment_id.as_ref().is_none_or(|id| *id == opened.deployment)
+                filter
+                    .service
+                    .as_ref()
+                    .is_none_or(|service: &Service| *service == opened.service)
+                    && filter
+                        .env
+                        .as_ref()
+                        .is_none_or(|env: &Env| *env == opened.env)
+                    && filter
+                        .release_id
+                        .as_ref()
+                        .is_none_or(|id| *id == opened.release_id)
+                    && filter
+                        .deployment_id
+                        .as_ref()
+                        .is_none_or(|id| *id == opened.deployment)
             };
             found.extend(state.closed.iter().chain(&state.open).filter(fits).cloned());
         }
@@ -138,11 +206,25 @@ impl Core {
             let mut names = self.ground.store.list(&format!("decisions/{day}")).await?;
             names.reverse();
             for name in names {
-                let Some(decision) = self.ground.store.get::<Decision>(&name).await? else { continue };
-                let fits = filter.service.as_ref().is_none_or(|service| decision.service.as_ref() == Some(service))
-                    && filter.env.as_ref().is_none_or(|env| decision.env.as_ref() == Some(env))
-                    && filter.release_id.as_ref().is_none_or(|id| decision.release_id.as_ref() == Some(id))
-                    && filter.deployment_id.as_ref().is_none_or(|id| decision.deployment.as_ref() == Some(id));
+                let Some(decision) = self.ground.store.get::<Decision>(&name).await? else {
+                    continue;
+                };
+                let fits = filter
+                    .service
+                    .as_ref()
+                    .is_none_or(|service| decision.service.as_ref() == Some(service))
+                    && filter
+                        .env
+                        .as_ref()
+                        .is_none_or(|env| decision.env.as_ref() == Some(env))
+                    && filter
+                        .release_id
+                        .as_ref()
+                        .is_none_or(|id| decision.release_id.as_ref() == Some(id))
+                    && filter
+                        .deployment_id
+                        .as_ref()
+                        .is_none_or(|id| decision.deployment.as_ref() == Some(id));
                 if fits {
                     found.push(decision);
                 }
@@ -154,14 +236,19 @@ impl Core {
         Ok(self.page(&self.catalog.view(), filter, found))
     }
 
-    pub(super) async fn read_report(&self, id: &IncidentId, format: ReportFormat) -> Result<Bytes, Refusal> {
+    pub(super) async fn read_report(
+        &self,
+        id: &IncidentId,
+        format: ReportFormat,
+    ) -> Result<Bytes, Refusal> {
         let store = &self.ground.store;
         let missing = || Refusal::Missing(format!("report of `{id}`"));
         let revision = keep::latest(store, id).await?.ok_or_else(missing)?;
         let found = match format {
             ReportFormat::Json => {
                 let record = keep::load(store, id, revision).await?.ok_or_else(missing)?;
-                let json = serde_json::to_vec_pretty(&record).map_err(|error| Refusal::Failed(error.into()))?;
+                let json = serde_json::to_vec_pretty(&record)
+                    .map_err(|error| Refusal::Failed(error.into()))?;
                 return Ok(json.into());
             }
             ReportFormat::Markdown => keep::page(store, id, revision, keep::Page::Markdown).await?,
@@ -178,8 +265,11 @@ impl Core {
 
 /// Who ran what in a lane, from its deployments' batches.
 fn instances_of(index: &LaneIndex) -> Vec<Instance> {
-    let told: BTreeSet<(&DeploymentId, &Host)> =
-        index.instances().iter().map(|one| (&one.deployment_id, &one.host)).collect();
+    let told: BTreeSet<(&DeploymentId, &Host)> = index
+        .instances()
+        .iter()
+        .map(|one| (&one.deployment_id, &one.host))
+        .collect();
     let mut found = Vec::new();
     for stay in index.hosts().flat_map(|host| index.stays(host)) {
         let deployment = &stay.deployment;
@@ -187,7 +277,10 @@ fn instances_of(index: &LaneIndex) -> Vec<Instance> {
         if told.contains(&(&deployment.id, &stay.host)) {
             continue;
         }
-        let batch = deployment.batches.iter().find(|batch| batch.n == stay.batch);
+        let batch = deployment
+            .batches
+            .iter()
+            .find(|batch| batch.n == stay.batch);
         found.push(Instance {
             host: stay.host,
             ip: None,

@@ -32,11 +32,7 @@ use crate::notify::{Broken, Ear};
 use crate::store::probe::{Race, race};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
-use crate::web::access::Access;
-use crate::web::server::{ServerSettings, serve};
-use crate::web::site::{Site, SiteSettings};
-use crate::web::tls::Tls;
-use crate::web::{self};
+use crate::web::{self, Access, ServerSettings, Site, SiteSettings, Tls, serve};
 
 /// Keys raced at the start.
 const RACED_KEYS: usize = 8;
@@ -103,14 +99,30 @@ impl App {
         let numbers = Arc::new(Metrics::new());
         let clock = Arc::clone(&options.clock);
         let work = TaskTracker::new();
-        let broken = Arc::new(Hearing { numbers: Arc::clone(&numbers), core: OnceLock::new(), work: work.clone() });
+        let broken = Arc::new(Hearing {
+            numbers: Arc::clone(&numbers),
+            core: OnceLock::new(),
+            work: work.clone(),
+        });
         let ear: Arc<dyn Ear> = Arc::<Hearing>::clone(&broken);
-        let ground = Ground { store: store.clone(), clock: Arc::clone(&clock), me: ReplicaId::random(), tasks: work, ear };
+        let ground = Ground {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            me: ReplicaId::random(),
+            tasks: work,
+            ear,
+        };
         let fonts = Fonts::load(config.chart_font.as_deref())?;
         let timing = config.timing.clone();
         let budget = config.budget;
-        let http_timeout = config.spinnaker.as_ref().map_or(crate::http::TOTAL_TIMEOUT, |spinnaker| spinnaker.timeout);
-        let episodes = EpisodeTiming { gap: timing.episode_gap, remind_after: timing.remind_after };
+        let http_timeout = config
+            .spinnaker
+            .as_ref()
+            .map_or(crate::http::TOTAL_TIMEOUT, |spinnaker| spinnaker.timeout);
+        let episodes = EpisodeTiming {
+            gap: timing.episode_gap,
+            remind_after: timing.remind_after,
+        };
         let lanes = LaneStore::new(store.clone(), Arc::clone(&clock), ground.me.clone());
         let setup = Setup::new(config, &ground)?;
         let core = Arc::new(Core {
@@ -138,7 +150,11 @@ impl App {
             probe: Arc::new(seams.clone()),
             reporter: Arc::new(seams.clone()),
             followups: Arc::new(seams),
-            settings: Settings { timing, budget, http_timeout },
+            settings: Settings {
+                timing,
+                budget,
+                http_timeout,
+            },
         });
         // Both are set here and nowhere else.
         drop(core.engine.set(engine));
@@ -151,18 +167,32 @@ impl App {
     ///
     /// # Errors
     /// When the certificate can't be used.
-    pub fn start(self, listener: TcpListener) -> Result<Running, StartError> {
+    pub async fn start(self, listener: TcpListener) -> Result<Running, StartError> {
         let Self { core, options } = self;
-        let address = listener.local_addr().map_err(|error| StartError::Tls(error.to_string()))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| StartError::Tls(error.to_string()))?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let site = OnceLock::new();
-        let reloader = Reloader(Arc::new(ReloadParts { options: options.clone(), site }));
+        let reloader = Reloader(Arc::new(ReloadParts {
+            options: options.clone(),
+            site,
+        }));
         let setup = core.setup().clone();
-        let tls = options.web_config.tls.as_ref().map(Tls::new).transpose();
-        let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?.map(Arc::new);
-        let door = Arc::new(Door { core: Arc::clone(&core), reloader: reloader.clone() });
-        let site = Arc::new(Site::new(
+        let tls = match options.web_config.tls.clone() {
+            Some(files) => Some(Arc::new(
+                Tls::new(files)
+                    .await
+                    .map_err(|error| StartError::Tls(error.to_string()))?,
+            )),
+            None => None,
+        };
+        let door = Arc::new(Door {
+            core: Arc::clone(&core),
+            reloader: reloader.clone(),
+        });
+        let site = Site::new(
             door,
             Access::new(&setup.config.web, setup.config.auth.as_ref()),
             SiteSettings::new(&setup.config.web, &setup.config.timing),
@@ -170,13 +200,20 @@ impl App {
             Arc::clone(&core.ground.clock),
             core.ground.tasks.clone(),
             stop.clone(),
-        ));
+        );
         drop(reloader.0.site.set(Arc::clone(&site)));
         let settings = ServerSettings::new(&setup.config.timing, tls, Arc::clone(&core.numbers));
         tasks.spawn(serve(listener, web::router(site), settings, stop.clone()));
         core.spawn_keepers(&tasks, &stop, &reloader);
         let work = core.ground.tasks.clone();
-        Ok(Running { address, stop, tasks, work, core, reloader })
+        Ok(Running {
+            address,
+            stop,
+            tasks,
+            work,
+            core,
+            reloader,
+        })
     }
 }
 
@@ -185,14 +222,20 @@ impl Core {
     async fn race(&self, store: &Store) {
         let exclusive = match race(store, RACED_KEYS).await {
             Ok(Race::Exclusive { .. }) => true,
-            Ok(Race::Broken { winners, bad_keys, keys }) => {
+            Ok(Race::Broken {
+                winners,
+                bad_keys,
+                keys,
+            }) => {
                 tracing::error!(
                     "automatic rollback stays off: {winners} writers won one key of the store ({bad_keys} of {keys} keys were won wrongly)"
                 );
                 false
             }
             Err(error) => {
-                tracing::error!("automatic rollback stays off until the store can be raced: {error}");
+                tracing::error!(
+                    "automatic rollback stays off until the store can be raced: {error}"
+                );
                 false
             }
         };
@@ -200,7 +243,12 @@ impl Core {
         self.numbers.actions_enabled.set(i64::from(exclusive));
     }
 
-    fn spawn_keepers(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken, reloader: &Reloader) {
+    fn spawn_keepers(
+        self: &Arc<Self>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        reloader: &Reloader,
+    ) {
         let core = Arc::clone(self);
         let token = stop.clone();
         tasks.spawn(async move { core.keep_book(token).await });
@@ -224,7 +272,9 @@ impl Core {
         while !stop.is_cancelled() {
             let now = self.ground.clock.now();
             match self.book.refresh(now).await {
-                Ok(_) => self.numbers.store_up.set(1),
+                Ok(_) => {
+                    self.numbers.store_up.set(1);
+                }
                 Err(error) => {
                     self.numbers.store_up.set(0);
                     tracing::warn!("episodes of other replicas can't be read: {error}");
@@ -237,7 +287,11 @@ impl Core {
                 self.race(&self.ground.store).await;
             }
             let every = self.setup().config.timing.sweep;
-            if stop.run_until_cancelled(tokio::time::sleep(every)).await.is_none() {
+            if stop
+                .run_until_cancelled(tokio::time::sleep(every))
+                .await
+                .is_none()
+            {
                 return;
             }
         }
@@ -251,7 +305,11 @@ impl Core {
                 tracing::warn!("what is owed can't be read: {error}");
             }
             let every = setup.config.timing.sweep;
-            if stop.run_until_cancelled(tokio::time::sleep(every)).await.is_none() {
+            if stop
+                .run_until_cancelled(tokio::time::sleep(every))
+                .await
+                .is_none()
+            {
                 return;
             }
         }
@@ -297,13 +355,19 @@ impl Reloader {
     /// Reads, checks and swaps; a broken file keeps the old set.
     pub(super) async fn reload(&self, core: &Core) -> Result<(), String> {
         let result = self.swap(core).await;
-        core.numbers.config_last_reload_successful.set(i64::from(result.is_ok()));
+        core.numbers
+            .config_last_reload_successful
+            .set(i64::from(result.is_ok()));
         match &result {
             Ok(()) => {
-                core.numbers.config_last_reload_success_timestamp_seconds.set(core.ground.clock.now().as_second());
+                core.numbers
+                    .config_last_reload_success_timestamp_seconds
+                    .set(core.ground.clock.now().as_second());
                 tracing::info!("the configuration was read again");
             }
-            Err(why) => tracing::error!("the configuration was not taken over, the old one stays: {why}"),
+            Err(why) => {
+                tracing::error!("the configuration was not taken over, the old one stays: {why}")
+            }
         }
         result
     }
@@ -311,9 +375,14 @@ impl Reloader {
     async fn swap(&self, core: &Core) -> Result<(), String> {
         let options = &self.0.options;
         let file = options.config_file.clone();
-        let read = tokio::task::spawn_blocking(move || load::load(file.as_deref(), Secrets::Read)).await;
+        let read =
+            tokio::task::spawn_blocking(move || load::load(file.as_deref(), Secrets::Read)).await;
         let problems = |problems: Vec<crate::config::problem::Problem>| {
-            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            problems
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
         };
         let mut config = read.map_err(|error| error.to_string())?.map_err(problems)?;
         if options.external_url.is_some() {
@@ -327,8 +396,16 @@ impl Reloader {
             site.set_access(Access::new(&setup.config.web, setup.config.auth.as_ref()));
         }
         if let Some(engine) = core.engine() {
-            let http_timeout = setup.config.spinnaker.as_ref().map_or(crate::http::TOTAL_TIMEOUT, |spinnaker| spinnaker.timeout);
-            engine.set(Settings { timing: setup.config.timing.clone(), budget: setup.config.budget, http_timeout });
+            let http_timeout = setup
+                .config
+                .spinnaker
+                .as_ref()
+                .map_or(crate::http::TOTAL_TIMEOUT, |spinnaker| spinnaker.timeout);
+            engine.set(Settings {
+                timing: setup.config.timing.clone(),
+                budget: setup.config.budget,
+                http_timeout,
+            });
         }
         core.setup.store(Arc::new(setup));
         Ok(())
@@ -340,7 +417,11 @@ impl Reloader {
         let mut refused = None;
         loop {
             let every = core.setup().config.timing.reload_poll;
-            if stop.run_until_cancelled(tokio::time::sleep(every)).await.is_none() {
+            if stop
+                .run_until_cancelled(tokio::time::sleep(every))
+                .await
+                .is_none()
+            {
                 return;
             }
             let file = self.0.options.config_file.clone();
@@ -369,12 +450,17 @@ impl Ear for Hearing {
     }
 
     fn broken(&self, broken: Broken) {
-        let Some(core) = self.core.get().and_then(std::sync::Weak::upgrade) else { return };
-        self.work.spawn(async move { core.tell_broken(broken).await });
+        let Some(core) = self.core.get().and_then(std::sync::Weak::upgrade) else {
+            return;
+        };
+        self.work
+            .spawn(async move { core.tell_broken(broken).await });
     }
 
     fn owed(&self, count: usize) {
-        self.numbers.outbox_pending.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.numbers
+            .outbox_pending
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     fn store_trouble(&self, doing: &'static str, error: &StoreError) {

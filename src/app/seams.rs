@@ -10,7 +10,10 @@ use super::judge::{Gather, Occasion};
 use super::live;
 use super::setup::Setup;
 use crate::act::orders::{CantAsk, Order, Seen, Spinnaker, TriggerFailure};
-use crate::act::seams::{Answer, Followup, Followups, Objection, Page, Planner, Question, Recheck, RecoveryProbe, Reporter};
+use crate::act::seams::{
+    Answer, Followup, Followups, Objection, Page, Planner, Question, Recheck, RecoveryProbe,
+    Reporter,
+};
 use crate::domain::decision::{Guard, Outcome, Scope, Verdict};
 use crate::domain::id::{ExecutionId, Host};
 use crate::domain::lane::{Incident, Origin, Plan};
@@ -33,13 +36,18 @@ impl Seams {
 
 /// Guards that a decision's own incident makes moot while it is sent.
 fn concerns_sending(guard: Guard) -> bool {
-    !matches!(guard, Guard::Freshness | Guard::Threshold | Guard::Lane | Guard::Budget)
+    !matches!(
+        guard,
+        Guard::Freshness | Guard::Threshold | Guard::Lane | Guard::Budget
+    )
 }
 
 #[async_trait]
 impl Recheck for Seams {
     async fn recheck(&self, incident: &Incident) -> Result<(), Objection> {
-        let core = self.core().ok_or_else(|| Objection::NotNow("shutting down".to_owned()))?;
+        let core = self
+            .core()
+            .ok_or_else(|| Objection::NotNow("shutting down".to_owned()))?;
         core.recheck(incident).await
     }
 }
@@ -57,7 +65,11 @@ impl Core {
         let resolved = Self::resolve(&setup, &view, self.book.open_alerts());
         let focus = resolved
             .iter()
-            .filter(|one| one.resolution.context().is_some_and(|context| context.deployment.id == opened.deployment))
+            .filter(|one| {
+                one.resolution
+                    .context()
+                    .is_some_and(|context| context.deployment.id == opened.deployment)
+            })
             .map(|one| one.open.alert.fingerprint)
             .collect();
         let occasion = Occasion {
@@ -67,11 +79,19 @@ impl Core {
             gather: Gather::Now(setup.config.timing.evidence_deadline),
         };
         let judgements = self.judge(&setup, &view, &resolved, &focus, occasion).await;
-        let Some(judgement) = judgements.into_iter().find(|judgement| judgement.wants_rollback) else {
+        let Some(judgement) = judgements
+            .into_iter()
+            .find(|judgement| judgement.wants_rollback)
+        else {
             // A resolved alert never cancels what was decided; the evidence of the decision stands.
             return self.recheck_mode(&setup, incident).await;
         };
-        for verdict in judgement.decision.guards.iter().filter(|verdict| concerns_sending(verdict.guard)) {
+        for verdict in judgement
+            .decision
+            .guards
+            .iter()
+            .filter(|verdict| concerns_sending(verdict.guard))
+        {
             let words = || format!("{}: {}", verdict.guard.as_str(), verdict.outcome.reason());
             match &verdict.outcome {
                 Outcome::Pass(_) => {}
@@ -87,8 +107,14 @@ impl Core {
 
     async fn recheck_mode(&self, setup: &Setup, incident: &Incident) -> Result<(), Objection> {
         let opened = &incident.opened;
-        let modes = self.modes_of(setup, Some(&opened.service), Some(&opened.env)).await.map_err(Objection::NotNow)?;
-        let strictest = [modes.global, modes.service, modes.env].into_iter().flatten().min();
+        let modes = self
+            .modes_of(setup, Some(&opened.service), Some(&opened.env))
+            .await
+            .map_err(Objection::NotNow)?;
+        let strictest = [modes.global, modes.service, modes.env]
+            .into_iter()
+            .flatten()
+            .min();
         match strictest {
             Some(mode) if mode < crate::domain::policy::Mode::Enforce => {
                 Err(Objection::Never(format!("mode: {} now", mode.as_str())))
@@ -99,16 +125,26 @@ impl Core {
 
     async fn recheck_manual(&self, setup: &Setup, incident: &Incident) -> Result<(), Objection> {
         let opened = &incident.opened;
-        let modes = self.modes_of(setup, Some(&opened.service), Some(&opened.env)).await.map_err(Objection::NotNow)?;
-        let off = [modes.global, modes.service, modes.env].contains(&Some(crate::domain::policy::Mode::Off));
-        if off { Err(Objection::Never("mode: off now".to_owned())) } else { Ok(()) }
+        let modes = self
+            .modes_of(setup, Some(&opened.service), Some(&opened.env))
+            .await
+            .map_err(Objection::NotNow)?;
+        let off = [modes.global, modes.service, modes.env]
+            .contains(&Some(crate::domain::policy::Mode::Off));
+        if off {
+            Err(Objection::Never("mode: off now".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 }
 
 #[async_trait]
 impl Planner for Seams {
     async fn plan(&self, incident: &Incident, attempt: u32) -> Result<Plan, Objection> {
-        let core = self.core().ok_or_else(|| Objection::NotNow("shutting down".to_owned()))?;
+        let core = self
+            .core()
+            .ok_or_else(|| Objection::NotNow("shutting down".to_owned()))?;
         let setup = core.setup().clone();
         core.plan(&setup, incident, attempt).await
     }
@@ -116,28 +152,45 @@ impl Planner for Seams {
 
 impl Core {
     /// Scope and hosts from the deployment as it stands now, parameters from the configuration.
-    async fn plan(&self, setup: &Setup, incident: &Incident, attempt: u32) -> Result<Plan, Objection> {
+    async fn plan(
+        &self,
+        setup: &Setup,
+        incident: &Incident,
+        attempt: u32,
+    ) -> Result<Plan, Objection> {
         let opened = &incident.opened;
-        let config = setup
-            .config
-            .services
-            .get(&opened.service)
-            .ok_or_else(|| Objection::Never(format!("service `{}` is not configured any more", opened.service)))?;
+        let config = setup.config.services.get(&opened.service).ok_or_else(|| {
+            Objection::Never(format!(
+                "service `{}` is not configured any more",
+                opened.service
+            ))
+        })?;
         let scope = opened.scope.clone();
         let hosts = self.hosts_now(setup, incident, &scope).await?;
         let pipeline = match &scope {
             Scope::Batch(_) => &config.rollback.batch,
             Scope::Full => &config.rollback.full,
         };
-        let pipeline = pipeline
-            .as_ref()
-            .ok_or_else(|| Objection::Never(format!("no pipeline for a {} rollback is configured", scope.kind())))?;
-        let needs_hosts = pipeline.parameters.values().any(|template| template.names("hosts"));
+        let pipeline = pipeline.as_ref().ok_or_else(|| {
+            Objection::Never(format!(
+                "no pipeline for a {} rollback is configured",
+                scope.kind()
+            ))
+        })?;
+        let needs_hosts = pipeline
+            .parameters
+            .values()
+            .any(|template| template.names("hosts"));
         if needs_hosts && hosts.is_empty() {
-            return Err(Objection::Never("the hosts to roll back are not known".to_owned()));
+            return Err(Objection::Never(
+                "the hosts to roll back are not known".to_owned(),
+            ));
         }
         if needs_hosts && hosts.len() > MAX_HOSTS {
-            let many = format!("{} hosts; at most {MAX_HOSTS} fit the pipeline's parameter", hosts.len());
+            let many = format!(
+                "{} hosts; at most {MAX_HOSTS} fit the pipeline's parameter",
+                hosts.len()
+            );
             return Err(Objection::Never(many));
         }
         let joined = hosts.iter().map(Host::as_str).collect::<Vec<_>>().join(",");
@@ -157,7 +210,9 @@ impl Core {
         };
         let mut parameters = std::collections::BTreeMap::new();
         for (name, template) in &pipeline.parameters {
-            let filled = template.fill(value).ok_or_else(|| Objection::Never(format!("parameter `{name}` names something unknown")))?;
+            let filled = template.fill(value).ok_or_else(|| {
+                Objection::Never(format!("parameter `{name}` names something unknown"))
+            })?;
             parameters.insert(name.clone(), filled);
         }
         Ok(Plan {
@@ -173,17 +228,30 @@ impl Core {
     }
 
     /// The hosts a scope covers, by the accused deployment as Spinnaker shows it now.
-    async fn hosts_now(&self, setup: &Setup, incident: &Incident, scope: &Scope) -> Result<Vec<Host>, Objection> {
+    async fn hosts_now(
+        &self,
+        setup: &Setup,
+        incident: &Incident,
+        scope: &Scope,
+    ) -> Result<Vec<Host>, Objection> {
         let opened = &incident.opened;
         let view = self.view_with(setup, [incident.lane.clone()]).await;
         let index = view.lane(&opened.service, &opened.env);
-        let known = index.as_ref().and_then(|index| index.deployment(&opened.deployment));
+        let known = index
+            .as_ref()
+            .and_then(|index| index.deployment(&opened.deployment));
         let Some(known) = known else {
             return Ok(opened.hosts.clone());
         };
-        let live = live::deployment(setup, &opened.service, &opened.env, known).await.map_err(Objection::NotNow)?;
+        let live = live::deployment(setup, &opened.service, &opened.env, known)
+            .await
+            .map_err(Objection::NotNow)?;
         let hosts = crate::decide::hosts_in(scope, &live);
-        Ok(if hosts.is_empty() { opened.hosts.clone() } else { hosts })
+        Ok(if hosts.is_empty() {
+            opened.hosts.clone()
+        } else {
+            hosts
+        })
     }
 }
 
@@ -192,14 +260,28 @@ impl RecoveryProbe for Seams {
     fn question(&self, incident: &Incident) -> Option<Question> {
         let core = self.core()?;
         let setup = core.setup();
-        let recovery = setup.config.services.get(&incident.opened.service)?.recovery.as_ref()?;
-        Some(Question { for_: recovery.for_, within: recovery.within })
+        let recovery = setup
+            .config
+            .services
+            .get(&incident.opened.service)?
+            .recovery
+            .as_ref()?;
+        Some(Question {
+            for_: recovery.for_,
+            within: recovery.within,
+        })
     }
 
     async fn ask(&self, incident: &Incident) -> Answer {
-        let Some(core) = self.core() else { return Answer::SourceDown("shutting down".to_owned()) };
+        let Some(core) = self.core() else {
+            return Answer::SourceDown("shutting down".to_owned());
+        };
         let setup = core.setup().clone();
-        let recovery = setup.config.services.get(&incident.opened.service).and_then(|service| service.recovery.as_ref());
+        let recovery = setup
+            .config
+            .services
+            .get(&incident.opened.service)
+            .and_then(|service| service.recovery.as_ref());
         let Some(recovery) = recovery else {
             return Answer::SourceDown("no recovery question is configured".to_owned());
         };
@@ -253,7 +335,10 @@ impl Core {
         let mut notice = self.incident_notice(setup, incident, kind, subject);
         let detail = match followup {
             Followup::Started { attempt } => Some(format!("attempt {attempt}")),
-            Followup::Finished => incident.finished.as_ref().map(|finished| finished.detail.clone()),
+            Followup::Finished => incident
+                .finished
+                .as_ref()
+                .map(|finished| finished.detail.clone()),
             Followup::Recovery => incident.recovery.as_ref().map(|(_, words)| words.clone()),
             Followup::Report { revision } => Some(format!("revision {revision}")),
             Followup::Page(page) => Some(Page::why(page).to_owned()),
@@ -261,7 +346,12 @@ impl Core {
         match &mut notice.execution {
             Some(execution) => execution.detail = detail,
             None => {
-                notice.execution = Some(Execution { id: String::new(), pipeline: String::new(), status: None, detail });
+                notice.execution = Some(Execution {
+                    id: String::new(),
+                    pipeline: String::new(),
+                    status: None,
+                    detail,
+                });
             }
         }
         if let Followup::Recovery = followup
@@ -295,20 +385,29 @@ impl Spinnaker for Seams {
         Spinnaker::cancel(gate(&*self.setup()?)?, id, reason).await
     }
 
-    async fn pipeline_config_exists(&self, application: &str, pipeline: &str) -> Result<bool, CantAsk> {
+    async fn pipeline_config_exists(
+        &self,
+        application: &str,
+        pipeline: &str,
+    ) -> Result<bool, CantAsk> {
         Spinnaker::pipeline_config_exists(gate(&*self.setup()?)?, application, pipeline).await
     }
 }
 
 impl Seams {
     fn setup(&self) -> Result<Arc<Setup>, CantAsk> {
-        let core = self.core().ok_or_else(|| CantAsk("shutting down".to_owned()))?;
+        let core = self
+            .core()
+            .ok_or_else(|| CantAsk("shutting down".to_owned()))?;
         Ok(core.setup().clone())
     }
 }
 
 fn gate(setup: &Setup) -> Result<&crate::act::spinnaker::Gate, CantAsk> {
-    setup.gate.as_ref().ok_or_else(|| CantAsk("no Spinnaker is configured".to_owned()))
+    setup
+        .gate
+        .as_ref()
+        .ok_or_else(|| CantAsk("no Spinnaker is configured".to_owned()))
 }
 
 /// How long a report waits for each of its sources.

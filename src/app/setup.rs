@@ -37,7 +37,10 @@ pub struct SetupError {
 
 impl SetupError {
     fn new(what: impl Into<String>, why: impl std::fmt::Display) -> Self {
-        Self { what: what.into(), why: why.to_string() }
+        Self {
+            what: what.into(),
+            why: why.to_string(),
+        }
     }
 }
 
@@ -76,7 +79,8 @@ impl Setup {
     /// When a client can't be built or a template is broken.
     pub fn new(config: Config, ground: &Ground) -> Result<Self, SetupError> {
         let settings = http::Settings::default();
-        let http = http::client(&settings).map_err(|error| SetupError::new("the HTTP client", error))?;
+        let http =
+            http::client(&settings).map_err(|error| SetupError::new("the HTTP client", error))?;
         let renderer = renderer(&config.root)?;
         let channels = channels(&config, &http, &renderer, &ground.clock)?;
         let notify = NotifySettings {
@@ -95,8 +99,19 @@ impl Setup {
         );
         let gate = config.spinnaker.as_ref().map(gate).transpose()?;
         let clock = Arc::clone(&ground.clock);
-        let prober = Prober::new(&http, config.metrics.as_ref(), &config.vmalert, &config.timing, clock);
-        Ok(Self { config, notify, gate, prober })
+        let prober = Prober::new(
+            &http,
+            config.metrics.as_ref(),
+            &config.vmalert,
+            &config.timing,
+            clock,
+        );
+        Ok(Self {
+            config,
+            notify,
+            gate,
+            prober,
+        })
     }
 }
 
@@ -106,9 +121,10 @@ impl Setup {
 /// When the HTTP client can't be built.
 pub fn gate(settings: &Spinnaker) -> Result<Gate, SetupError> {
     let login = match (&settings.basic, &settings.bearer) {
-        (Some(Basic { username, password }), _) => {
-            Login::Basic { username: username.clone(), password: secret(password) }
-        }
+        (Some(Basic { username, password }), _) => Login::Basic {
+            username: username.clone(),
+            password: secret(password),
+        },
         (None, Some(token)) => Login::Bearer(secret(token)),
         (None, None) => Login::None,
     };
@@ -124,23 +140,39 @@ fn secret(secret: &Secret) -> secrecy::SecretString {
 /// The team's templates where it has some, the shipped ones for the rest.
 fn renderer(root: &Path) -> Result<Arc<Renderer>, SetupError> {
     let folder = root.join("templates/notify");
-    let wrong = |error: &dyn std::fmt::Display| SetupError::new(folder.display().to_string(), error);
+    let wrong =
+        |error: &dyn std::fmt::Display| SetupError::new(folder.display().to_string(), error);
     let mut own = Vec::new();
     match std::fs::read_dir(&folder) {
         Ok(entries) => {
             for entry in entries {
                 let path = entry.map_err(|error| wrong(&error))?.path();
-                let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-                if path.extension().is_some_and(|extension| extension == "tera") && !name.starts_with('.') {
-                    own.push((name.to_owned(), std::fs::read_to_string(&path).map_err(|error| wrong(&error))?));
+                let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                    continue;
+                };
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == "tera")
+                    && !name.starts_with('.')
+                {
+                    own.push((
+                        name.to_owned(),
+                        std::fs::read_to_string(&path).map_err(|error| wrong(&error))?,
+                    ));
                 }
             }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(wrong(&error)),
     }
-    let renderer = if own.is_empty() { Renderer::shipped() } else { Renderer::with(&own) };
-    renderer.map(Arc::new).map_err(|error| SetupError::new("the message templates", error))
+    let renderer = if own.is_empty() {
+        Renderer::shipped()
+    } else {
+        Renderer::with(&own)
+    };
+    renderer
+        .map(Arc::new)
+        .map_err(|error| SetupError::new("the message templates", error))
 }
 
 fn channels(
@@ -153,15 +185,23 @@ fn channels(
     for (name, channel) in &config.channels {
         let notifier: Arc<dyn Notifier> = open(&channel.settings, http, renderer, clock)
             .map_err(|error| SetupError::new(format!("channel `{name}`"), error))?;
-        channels.insert(name.clone(), ChannelSetup { notifier, per_minute: per_minute(channel) });
+        channels.insert(
+            name.clone(),
+            ChannelSetup {
+                notifier,
+                per_minute: per_minute(channel),
+            },
+        );
     }
     Ok(channels)
 }
 
 fn per_minute(channel: &Channel) -> u32 {
-    channel.rate_per_minute.unwrap_or(match channel.settings.target {
-        Target::Email(_) => MAIL_PER_MINUTE,
-        Target::Slack(_) => SLACK_PER_MINUTE,
-        Target::WeCom(_) | Target::DingTalk(_) => BOT_PER_MINUTE,
-    })
+    channel
+        .rate_per_minute
+        .unwrap_or(match channel.settings.target {
+            Target::Email(_) => MAIL_PER_MINUTE,
+            Target::Slack(_) => SLACK_PER_MINUTE,
+            Target::WeCom(_) | Target::DingTalk(_) => BOT_PER_MINUTE,
+        })
 }

@@ -115,8 +115,8 @@ fn wanted_evidence(facts: &Facts<'_>) -> Option<EvidenceRequest> {
     }
     let case = Case::of(facts, policy, rule);
     let findings = Findings::ask(&case, |_| true);
-    let nothing_speaks_against = !findings.denied()
-        && findings.passed(|guard| is_cheap(guard) && guard != Guard::Mode);
+    let nothing_speaks_against =
+        !findings.denied() && findings.passed(|guard| is_cheap(guard) && guard != Guard::Mode);
     nothing_speaks_against.then(|| request(&case)).flatten()
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use super::channel::Receipt;
 use crate::domain::clock::{self, SharedClock};
 use crate::domain::id::{ChannelName, ReplicaId};
-use crate::domain::notice::Message;
+use crate::domain::notice::{Message, NoticeKind};
 use crate::store::{Created, Store, StoreError, chain, keys};
 
 /// Chains kept in memory; a colder one is read again.
@@ -106,6 +106,19 @@ pub enum Recorded {
     Alone(Box<Message>, StoreError),
 }
 
+/// A message of the past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// To whom.
+    pub channel: ChannelName,
+    /// When it was written down.
+    pub at: Timestamp,
+    /// What it was about.
+    pub kind: NoticeKind,
+    /// `sent`, `pending`, or the vendor's refusal.
+    pub outcome: String,
+}
+
 #[derive(Debug, Default)]
 struct ChainState {
     next_seq: u64,
@@ -138,7 +151,10 @@ impl Ledger {
             .max_capacity(CACHED_CHAINS)
             .time_to_idle(CHAIN_IDLE)
             .build();
-        let told = Cache::builder().max_capacity(TOLD_FACTS).time_to_live(DAY).build();
+        let told = Cache::builder()
+            .max_capacity(TOLD_FACTS)
+            .time_to_live(DAY)
+            .build();
         Self {
             store,
             clock,
@@ -169,7 +185,9 @@ impl Ledger {
         let mut state = state.lock().await;
         loop {
             let channel = &message.channel;
-            message.covers.retain(|fact| !state.covered.contains(fact) && !self.is_told(channel, fact));
+            message
+                .covers
+                .retain(|fact| !state.covered.contains(fact) && !self.is_told(channel, fact));
             if message.covers.is_empty() {
                 return Recorded::Known;
             }
@@ -206,7 +224,11 @@ impl Ledger {
     }
 
     /// Whether this replica knows that all of `facts` were told, or are being told, to a channel.
-    pub fn is_known_here<'a>(&self, channel: &ChannelName, facts: impl IntoIterator<Item = &'a String>) -> bool {
+    pub fn is_known_here<'a>(
+        &self,
+        channel: &ChannelName,
+        facts: impl IntoIterator<Item = &'a String>,
+    ) -> bool {
         facts.into_iter().all(|fact| self.is_told(channel, fact))
     }
 
@@ -216,7 +238,9 @@ impl Ledger {
 
     async fn mark_told(&self, message: &Message) {
         for fact in &message.covers {
-            self.told.insert((message.channel.clone(), fact.clone()), ()).await;
+            self.told
+                .insert((message.channel.clone(), fact.clone()), ())
+                .await;
         }
     }
 
@@ -347,6 +371,43 @@ impl Ledger {
             }
         }
         None
+    }
+
+    /// Messages of a thread since `since`, oldest first; what can't be read is left out.
+    pub async fn history(
+        &self,
+        channel: &ChannelName,
+        thread: &str,
+        since: Timestamp,
+    ) -> Vec<Told> {
+        let now = self.clock.now();
+        let mut told = Vec::new();
+        let mut days = vec![keys::day(since), keys::day(now)];
+        days.dedup();
+        for day in days {
+            let chain = keys::ledger(&day, channel, thread);
+            let entries = chain::read_from::<Entry>(&self.store, &chain, 1)
+                .await
+                .unwrap_or_default();
+            for (seq, entry) in entries {
+                let key = EntryKey {
+                    chain: chain.clone(),
+                    seq,
+                };
+                let outcome = match self.store.get::<End>(&key.beside("end")).await {
+                    Ok(Some(End::Sent { .. })) => "sent".to_owned(),
+                    Ok(Some(End::Failed { code, .. })) => format!("refused: {code}"),
+                    Ok(None) | Err(_) => "pending".to_owned(),
+                };
+                told.push(Told {
+                    channel: channel.clone(),
+                    at: entry.at,
+                    kind: entry.message.notice.kind,
+                    outcome,
+                });
+            }
+        }
+        told
     }
 
     async fn ends(&self, chain: &str) -> Vec<u64> {

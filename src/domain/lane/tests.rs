@@ -57,6 +57,7 @@ fn opening(deployment: &str, scope: Scope) -> Opened {
         decision: decision(),
         thread: "t".into(),
         channels: Vec::new(),
+        alerts: Vec::new(),
         supersedes: None,
     }
 }

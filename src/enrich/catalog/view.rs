@@ -181,10 +181,18 @@ impl View {
         let deployments = index.map_or(&[][..], |index| index.deployments());
         let mut by_release: HashMap<&ReleaseId, Vec<&Deployment>> = HashMap::new();
         for deployment in deployments.iter().filter(|one| !one.is_rollback) {
-            by_release.entry(&deployment.release_id).or_default().push(deployment);
+            by_release
+                .entry(&deployment.release_id)
+                .or_default()
+                .push(deployment);
         }
         let mut found = Vec::new();
-        for release in self.snapshot.releases.values().filter(|one| one.service == *service) {
+        for release in self
+            .snapshot
+            .releases
+            .values()
+            .filter(|one| one.service == *service)
+        {
             let mark = self.mark(&release.id).map(AsRef::as_ref);
             match by_release.get(&release.id) {
                 Some(deployments) => {

@@ -65,8 +65,6 @@ pub trait Gateway: Send + Sync + 'static {
     async fn report(&self, id: IncidentId, format: ReportFormat) -> Result<Bytes, Refusal>;
     /// A chart's PNG.
     async fn chart(&self, id: String) -> Result<Bytes, Refusal>;
-    /// Armed canary rules as vmalert reads them; never empty, [`Refusal::Unavailable`] instead.
-    async fn canary_rules(&self) -> Result<String, Refusal>;
 
     /// The switches above the policies.
     async fn modes(&self) -> Result<Vec<ModeSwitch>, Refusal>;

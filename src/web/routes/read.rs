@@ -45,7 +45,6 @@ pub(super) fn routes() -> Router<Arc<Site>> {
         .route("/api/v1/decisions", list!(decisions))
         .route("/api/v1/incidents/{id}", get(incident))
         .route("/api/v1/mode", get(modes))
-        .route("/api/v1/canary/rules.yaml", get(canary_rules))
         .route("/", get(front))
         .route("/incidents/{id}", get(incident_page))
         .route("/incidents/{id}/{report}", get(report))
@@ -117,17 +116,6 @@ async fn modes(State(site): State<Arc<Site>>) -> Result<Answer<Vec<ModeSwitch>>,
         .call(|gateway| async move { gateway.modes().await })
         .await?;
     Ok(Answer(modes))
-}
-
-async fn canary_rules(State(site): State<Arc<Site>>) -> Result<impl IntoResponse, ApiError> {
-    let rules = site
-        .call(|gateway| async move { gateway.canary_rules().await })
-        .await?;
-    // vmalert takes an empty answer for "no rules" and drops those it has.
-    if rules.trim().is_empty() {
-        return Err(ApiError::internal("the rendered canary rules are empty"));
-    }
-    Ok(([(header::CONTENT_TYPE, "application/yaml")], rules))
 }
 
 async fn front(

@@ -324,6 +324,7 @@ fn wish(scope: Scope, supersedes: Option<IncidentId>) -> Opened {
         decision: decision(),
         thread: "t".into(),
         channels: Vec::new(),
+        alerts: Vec::new(),
         supersedes,
     }
 }

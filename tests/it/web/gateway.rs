@@ -234,10 +234,6 @@ impl Gateway for Fake {
         Ok(Bytes::from(format!("PNG of {id}")))
     }
 
-    async fn canary_rules(&self) -> Result<String, Refusal> {
-        Ok(" \n".to_owned())
-    }
-
     async fn modes(&self) -> Result<Vec<ModeSwitch>, Refusal> {
         Ok(Vec::new())
     }
@@ -310,6 +306,7 @@ fn incident() -> Incident {
             decision,
             thread: EVIL.to_owned(),
             channels: Vec::new(),
+            alerts: Vec::new(),
             supersedes: None,
         },
         opened_at: at,
