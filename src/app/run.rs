@@ -194,7 +194,7 @@ impl App {
         });
         let site = Site::new(
             door,
-            Access::new(&setup.config.web, setup.config.auth.as_ref()),
+            access(&setup, &options),
             SiteSettings::new(&setup.config.web, &setup.config.timing),
             Arc::clone(&core.numbers),
             Arc::clone(&core.ground.clock),
@@ -215,6 +215,12 @@ impl App {
             reloader,
         })
     }
+}
+
+/// Who may do what: tokens of the configuration, users of the web configuration.
+fn access(setup: &Setup, options: &Options) -> Access {
+    let access = Access::new(&setup.config.web, setup.config.auth.as_ref());
+    access.with_users(&options.web_config.basic_auth_users)
 }
 
 impl Core {
@@ -393,7 +399,7 @@ impl Reloader {
         }
         let setup = Setup::new(config, &core.ground).map_err(|error| error.to_string())?;
         if let Some(site) = self.0.site.get() {
-            site.set_access(Access::new(&setup.config.web, setup.config.auth.as_ref()));
+            site.set_access(access(&setup, options));
         }
         if let Some(engine) = core.engine() {
             let http_timeout = setup

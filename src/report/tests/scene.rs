@@ -193,7 +193,7 @@ fn draw(metric: &MetricSnapshot) -> Vec<u8> {
         locale: chart::Locale::En,
         size: chart::Chart::DEFAULT_SIZE,
     };
-    chart::render(&picture, &chart::Fonts::embedded().unwrap()).unwrap()
+    chart::render(&picture, &chart::Fonts::bundled()).unwrap()
 }
 
 fn stage(

@@ -320,6 +320,7 @@ fn incident() -> Incident {
         finished: None,
         recovery: None,
         revision: 0,
+        abandoned: None,
         ending: None,
         closed_at: None,
         events: vec![backstop::domain::lane::LaneEntry {
