@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::hex;
-use crate::domain::id::{ChannelName, DeploymentId, Env, IncidentId, LaneName, ReleaseId, Service};
+use crate::domain::id::{
+    ChannelName, DeploymentId, Env, Host, IncidentId, LaneName, ReleaseId, Service,
+};
 
 /// Digits of a number in a key, so that names sort like numbers.
 const WIDTH: usize = 10;
@@ -41,6 +43,11 @@ pub fn marks(id: &ReleaseId) -> String {
 /// The chain of what is known of a deployment; the newest link counts. Written by `sync`.
 pub fn deployment(service: &Service, env: &Env, id: &DeploymentId) -> String {
     format!("deployments/{service}/{env}/{id}")
+}
+
+/// The chain of one host's record in a deployment; the newest link counts. Written by agents.
+pub fn instance(service: &Service, env: &Env, id: &DeploymentId, host: &Host) -> String {
+    format!("instances/{service}/{env}/{id}/{host}")
 }
 
 /// A lane's chain.
