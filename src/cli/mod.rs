@@ -21,6 +21,7 @@ mod replay;
 mod rollback;
 mod schema;
 pub mod serve;
+mod sync;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,8 @@ pub enum Verb {
     /// Work with releases in the store.
     #[command(subcommand)]
     Release(release::Verb),
+    /// Copy what Spinnaker says about deployments into the store.
+    Sync(sync::Args),
     /// Print a completion script for a shell.
     Completion(completion::Args),
 }
@@ -115,6 +118,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             Verb::Rollback(verb) => Box::pin(rollback::run(verb)).await,
             Verb::Mode(verb) => Box::pin(mode::run(verb)).await,
             Verb::Release(verb) => Box::pin(release::run(verb)).await,
+            Verb::Sync(args) => Box::pin(sync::run(args)).await,
             Verb::Completion(args) => completion::run(&args),
         }
     });

@@ -1,5 +1,7 @@
 //! `release`: what a person or CI does with releases, in the store itself.
 
+mod publish;
+
 use std::process::ExitCode;
 
 use super::exit::{Exit, Failure};
@@ -9,14 +11,13 @@ use crate::config::load::Secrets;
 use crate::domain::clock::{Clock as _, SystemClock};
 use crate::domain::id::{ReleaseId, Service};
 use crate::domain::release::{Mark, MarkKind, Release};
-use crate::store::{Created, Store, chain, keys};
-
-/// How often a lost append is tried again.
-const TRIES: usize = 5;
+use crate::store::{Store, StoreError, chain, keys};
 
 /// `release …`
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
+    /// Write a release down, once: what was built, from what, by whom.
+    Publish(publish::Args),
     /// Vouch for a release, refuse it, or take that back.
     Mark(MarkArgs),
     /// List a service's releases, newest first.
@@ -79,6 +80,7 @@ impl Word {
 
 pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
+        Verb::Publish(args) => publish::run(args).await,
         Verb::Mark(args) => mark(args).await,
         Verb::List(args) => list(args).await,
     }
@@ -109,7 +111,9 @@ async fn mark(args: MarkArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let kind = args.mark.kind();
-    let mark = append(&store, id, kind, reason, &args.by).await?;
+    let mark = append(&store, id, kind, reason, &args.by)
+        .await
+        .map_err(|error| store_failed(&error))?;
     let text = || match &mark {
         Appended::New(mark) => format!("{id}: marked {}", word(mark.kind)),
         Appended::Already(mark) => {
@@ -138,8 +142,12 @@ async fn append(
     kind: MarkKind,
     reason: &str,
     by: &str,
-) -> Result<Appended, Failure> {
-    let prefix = keys::marks(id);
+) -> Result<Appended, StoreError> {
+    if let Some(newest) = newest(store, id).await?
+        && newest.kind == kind
+    {
+        return Ok(Appended::Already(newest));
+    }
     let mark = Mark {
         release_id: id.clone(),
         kind,
@@ -148,23 +156,13 @@ async fn append(
         at: SystemClock.now(),
         incident: None,
     };
-    for _ in 0..TRIES {
-        let links = chain::read_from::<Mark>(store, &prefix, 1).await;
-        let mut links = links.map_err(|error| store_failed(&error))?;
-        let newest = links.pop();
-        let seq = newest.as_ref().map_or(1, |(seq, _)| seq + 1);
-        if let Some((_, newest)) = newest
-            && newest.kind == kind
-        {
-            return Ok(Appended::Already(newest));
-        }
-        let appended = chain::append(store, &prefix, seq, &mark).await;
-        if appended.map_err(|error| store_failed(&error))? == Created::Mine {
-            return Ok(Appended::New(mark));
-        }
-    }
-    let text = format!("others keep marking `{id}` at this moment");
-    Err(Failure::new(Exit::Conflict, text).next("try again"))
+    crate::publish::mark(store, &mark).await?;
+    Ok(Appended::New(mark))
+}
+
+async fn newest(store: &Store, id: &ReleaseId) -> Result<Option<Mark>, StoreError> {
+    let marks = chain::read_from::<Mark>(store, &keys::marks(id), 1).await?;
+    Ok(marks.into_iter().next_back().map(|(_, mark)| mark))
 }
 
 fn word(kind: MarkKind) -> &'static str {
@@ -202,11 +200,9 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     releases.truncate(args.limit);
     let mut listed = Vec::new();
     for release in releases {
-        let marks = chain::read_from::<Mark>(&store, &keys::marks(&release.id), 1).await;
-        let mark = marks.map_err(|error| store_failed(&error))?.pop();
-        let mark = mark
-            .map(|(_, mark)| mark)
-            .filter(|mark| mark.kind != MarkKind::Clear);
+        let mark = newest(&store, &release.id).await;
+        let mark = mark.map_err(|error| store_failed(&error))?;
+        let mark = mark.filter(|mark| mark.kind != MarkKind::Clear);
         listed.push(Listed { release, mark });
     }
     Out::new(args.output.output).show(&listed, || table(&listed))?;

@@ -1,6 +1,7 @@
 //! `render`: the bodies a channel would send for a recorded webhook body. Nothing is sent.
 
-use std::collections::BTreeSet;
+mod facts;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,10 +14,9 @@ use super::place::{self, ConfigArgs};
 use super::probe::open_channel;
 use crate::config::load::Secrets;
 use crate::config::{Channel, Config};
-use crate::domain::alert::{Alert, AlertGroup, AlertStatus, Source};
+use crate::domain::alert::Source;
 use crate::domain::clock::{Clock as _, SystemClock};
-use crate::domain::id::{ChannelName, Env, Service};
-use crate::domain::notice::{AlertLine, Notice, NoticeKind};
+use crate::domain::id::ChannelName;
 use crate::http;
 use crate::ingest::{self, Delivery};
 use crate::notify::channel::Outgoing;
@@ -41,8 +41,14 @@ pub struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // Secrets are not needed to word a message, so this works in a fresh checkout.
-    let config = args.config.load(Secrets::Unread)?;
+    // Secrets are not needed to word a message, so this works in a fresh checkout; without them
+    // a store of another machine can't be asked.
+    let with_secrets = args.config.load(Secrets::Read);
+    let catalog = match &with_secrets {
+        Ok(config) => facts::catalog(config).await,
+        Err(_) => Err("the store was not asked: its secrets are not here".to_owned()),
+    };
+    let config = with_secrets.or_else(|_| args.config.load(Secrets::Unread))?;
     let channel = find(&config, &args.channel)?;
     let delivery = parse(&place::read(&args.body)?, args.at)?;
     let http = http::client(&http::Settings::default())?;
@@ -50,7 +56,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         open_channel(&config, channel, &http).map_err(|text| Failure::new(Exit::Findings, text))?;
     let mut messages = Vec::new();
     for group in &delivery.groups {
-        let notice = notice(group);
+        let notice = facts::notice(group, catalog.as_ref(), &config.services);
         let outgoing = Outgoing {
             notice: &notice,
             message_id: "preview",
@@ -109,81 +115,9 @@ pub(super) fn door(body: &[u8]) -> Source {
     }
 }
 
-/// Reads a body as the gateway does.
-pub(super) fn parse(body: &[u8]) -> Result<Delivery, Failure> {
-    ingest::read(door(body), body, SystemClock.now())
+/// Reads a body as the gateway does; `at` None: as if it came now.
+pub(super) fn parse(body: &[u8], at: Option<Timestamp>) -> Result<Delivery, Failure> {
+    let at = at.unwrap_or_else(|| SystemClock.now());
+    ingest::read(door(body), body, at)
         .map_err(|rejection| Failure::usage(format!("this body can't be accepted: {rejection}")))
-}
-
-/// The facts of a group, as far as its body tells them: no store and no metrics store is asked.
-fn notice(group: &AlertGroup) -> Notice {
-    let firing: Vec<&Alert> = group.alerts.iter().filter(|one| one.is_firing()).collect();
-    let label = |name: &str| {
-        let values: BTreeSet<&str> = group.alerts.iter().filter_map(|a| a.label(name)).collect();
-        let mut values = values.into_iter();
-        values.next().filter(|_| values.next().is_none())
-    };
-    let names: BTreeSet<&str> = group.alerts.iter().map(Alert::name).collect();
-    let told = if firing.is_empty() {
-        group.alerts.iter().collect()
-    } else {
-        firing.clone()
-    };
-    Notice {
-        kind: NoticeKind::Alert,
-        thread: group.key.clone(),
-        at: group.received_at,
-        subject: names.into_iter().collect::<Vec<_>>().join(", "),
-        status: if firing.is_empty() {
-            AlertStatus::Resolved
-        } else {
-            AlertStatus::Firing
-        },
-        severity: worst(&told).to_owned(),
-        service: label("service").and_then(|text| Service::new(text).ok()),
-        env: label("env").and_then(|text| Env::new(text).ok()),
-        release_id: None,
-        version: None,
-        deployment: None,
-        batches: BTreeSet::new(),
-        phase: None,
-        context_missing: Some("release unknown: the catalog was not asked".to_owned()),
-        stale_as_of: None,
-        hosts: Vec::new(),
-        alerts: group.alerts.iter().map(line).collect(),
-        truncated: group.truncated,
-        metric: None,
-        chart: None,
-        chart_missing: Some("a preview draws no chart".to_owned()),
-        decision: None,
-        incident: None,
-        execution: None,
-        links: Vec::new(),
-    }
-}
-
-fn line(alert: &Alert) -> AlertLine {
-    AlertLine {
-        fingerprint: alert.fingerprint,
-        name: alert.name().to_owned(),
-        severity: alert.severity().to_owned(),
-        status: alert.status,
-        starts_at: alert.starts_at,
-        message: alert.message().to_owned(),
-        labels: alert.labels.clone(),
-    }
-}
-
-fn worst<'a>(alerts: &[&'a Alert]) -> &'a str {
-    let rank = |severity: &str| {
-        let order = ["page", "critical", "error", "warning", "info"];
-        order
-            .iter()
-            .position(|word| *word == severity)
-            .unwrap_or(order.len())
-    };
-    let severities = alerts.iter().map(|alert| alert.severity());
-    severities
-        .min_by_key(|severity| rank(severity))
-        .unwrap_or("none")
 }

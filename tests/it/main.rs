@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli;
 mod evidence;
 mod gate_contract;
 mod gate_quirks;
