@@ -14,7 +14,7 @@ use crate::domain::{alert, decision, deployment, lane, release};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Of what; left out: of everything, in one object.
-    #[arg(value_enum)]
+    #[arg(value_name = "KIND", value_enum)]
     of: Option<Kind>,
 }
 
@@ -61,15 +61,14 @@ impl Kind {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = Out::new(Format::Json);
-    match args.of {
-        Some(kind) => out.json(&kind.schema())?,
-        None => {
-            let named = Kind::value_variants().iter().filter_map(|kind| {
-                let name = kind.to_possible_value()?.get_name().to_owned();
-                Some((name, kind.schema().to_value()))
-            });
-            out.json(&named.collect::<serde_json::Map<_, _>>())?;
-        }
+    if let Some(kind) = args.of {
+        out.json(&kind.schema())?;
+    } else {
+        let named = Kind::value_variants().iter().filter_map(|kind| {
+            let name = kind.to_possible_value()?.get_name().to_owned();
+            Some((name, kind.schema().to_value()))
+        });
+        out.json(&named.collect::<serde_json::Map<_, _>>())?;
     }
     Ok(Exit::Ok.into())
 }

@@ -384,7 +384,7 @@ async fn recorded_bodies_go_through_the_door_they_came_by() {
 #[tokio::test]
 async fn a_dry_run_sends_nothing_and_shows_what_is_held() {
     let folder = Folder::new();
-    folder.write("a/1.json", r#"{"version":"4","alerts":[]}"#);
+    folder.write("a/1.json", r#"{"version":"4"}"#);
     folder.write(
         "a/2.json",
         r#"[{"labels":{"alertname":"A"},"endsAt":"2026-03-01T12:05:00Z"}]"#,
