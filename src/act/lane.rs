@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::domain::clock::SharedClock;
 use crate::domain::id::{IncidentId, LaneName, ReplicaId};
-use crate::domain::lane::{LaneEntry, LaneEvent, LaneState};
+use crate::domain::lane::{Ending, Incident, LaneEntry, LaneEvent, LaneState};
 use crate::store::{Created, Store, StoreError, Write, chain, keys};
 
 /// How long the outcome of an append is pursued.
@@ -60,10 +60,10 @@ impl Appended {
     }
 }
 
-/// An announced incident and where it stands.
+/// The announced incidents that somebody has to look after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Incidents that are open.
+    /// Incidents that are open, or were escalated and may owe people an end.
     pub open: Vec<IncidentId>,
     /// Lanes that can't be read now, with the reason.
     pub unreadable: Vec<(LaneName, String)>,
@@ -159,7 +159,7 @@ impl LaneStore {
         }
     }
 
-    /// The incidents announced and not closed. Announcements that came to nothing are removed
+    /// The incidents announced and not over. Announcements that came to nothing are removed
     /// once their number is taken by something else.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ impl LaneStore {
             };
             match self.refresh(&lane).await {
                 Err(error) => found.unreadable.push((lane, error.to_string())),
-                Ok(state) if state.open.as_ref().is_some_and(|open| open.id == id) => {
+                Ok(state) if state.incident(&id).is_some_and(needs_care) => {
                     found.open.push(id);
                 }
                 // The number is taken, by an incident that is over or by another event.
@@ -267,6 +267,10 @@ impl LaneStore {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(lanes.entry(lane.clone()).or_default())
     }
+}
+
+fn needs_care(incident: &Incident) -> bool {
+    !incident.is_closed() || incident.ending == Some(Ending::Superseded)
 }
 
 fn take_in(state: &mut LaneState, lane: &LaneName, seq: u64, link: &Link) {

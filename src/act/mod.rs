@@ -11,6 +11,8 @@
 pub mod budget;
 pub mod claim;
 pub mod engine;
+#[cfg(test)]
+mod fixtures;
 pub mod gate;
 pub mod lane;
 pub mod marks;

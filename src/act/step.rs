@@ -20,7 +20,7 @@ use crate::domain::lane::{Ending, Incident, LaneEvent, MAX_ATTEMPTS, Stage};
 /// A replica leaves an incident to whoever wrote its newest event for this many sweeps.
 const GRACE_SWEEPS: u32 = 3;
 /// An execution that runs longer than this is paged once.
-const LONG_RUN: Duration = Duration::from_secs(30 * 60);
+const LONG_RUN: Duration = Duration::from_mins(30);
 
 /// What this replica alone knows of an incident.
 #[derive(Debug, Clone)]
@@ -160,13 +160,14 @@ impl Rules<'_> {
 
 /// What happens next.
 pub fn next_step(incident: &Incident, local: &Local, now: Now, rules: Rules<'_>) -> Step {
-    if incident.is_closed() {
+    // An escalation closes its predecessor at once, whatever that one still owes.
+    if incident.is_closed() && incident.ending != Some(Ending::Superseded) {
         return Step::Done;
     }
     let age = now.instant.duration_since(local.since);
     let grace = rules.timing.sweep * GRACE_SWEEPS;
     if incident.newest_by() != Some(rules.me) && age < grace {
-        return Step::Wait(grace - age);
+        return Step::Wait(grace.saturating_sub(age));
     }
     if let Some(wait) = local
         .not_before
@@ -177,6 +178,9 @@ pub fn next_step(incident: &Incident, local: &Local, now: Now, rules: Rules<'_>)
     }
     if let Some(step) = owed(incident, local) {
         return step;
+    }
+    if incident.is_closed() {
+        return Step::Done;
     }
     if let Some((by, why)) = &incident.abandoned
         && !incident.may_be_touching()
@@ -324,13 +328,12 @@ fn page_then_close(local: &Local, page: Page, ending: Ending, why: String) -> St
 }
 
 fn last_void(incident: &Incident) -> &str {
-    let newest = incident.events.iter().rev();
+    let mut newest = incident.events.iter().rev();
     newest
-        .filter_map(|entry| match &entry.event {
+        .find_map(|entry| match &entry.event {
             LaneEvent::Voided { why, .. } => Some(why.as_str()),
             _ => None,
         })
-        .next()
         .unwrap_or("nothing is known")
 }
 

@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::output::{Format, Out};
 use crate::config::{policy, raw};
 use crate::domain::{alert, decision, deployment, lane, release};
+use crate::report::record::Record;
 
 /// `schema`
 #[derive(Debug, clap::Args)]
@@ -40,6 +41,8 @@ enum Kind {
     Incident,
     /// A decision.
     Decision,
+    /// The record of an incident's report.
+    Report,
 }
 
 impl Kind {
@@ -55,6 +58,7 @@ impl Kind {
             Self::Alert => schema_for!(alert::Alert),
             Self::Incident => schema_for!(lane::Incident),
             Self::Decision => schema_for!(decision::Decision),
+            Self::Report => schema_for!(Record),
         }
     }
 }

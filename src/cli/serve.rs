@@ -3,13 +3,18 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use super::exit::{Exit, Failure};
 use super::place::{ConfigArgs, refuse};
+use crate::app::{App, Options, Running};
 use crate::config::load::{self, Secrets};
 use crate::config::{Config, WebConfig};
+use crate::domain::clock::SystemClock;
 use crate::telemetry::log::LogFormat;
 
 /// `serve`
@@ -117,12 +122,52 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     .await
 }
 
-/// Builds the app and serves until a signal.
+/// Builds the app and serves until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 async fn start_gateway(start: Start) -> anyhow::Result<ExitCode> {
-    let Start { listen, .. } = start;
-    std::future::ready(()).await;
-    let text = format!("this build has no gateway to listen on {listen}");
-    Err(Failure::new(Exit::Findings, text).into())
+    let Start {
+        config_file,
+        config,
+        listen,
+        external_url,
+        web,
+    } = start;
+    // Bound first: a taken port is told before the store is touched.
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        let text = format!("can't listen on {listen}: {error}");
+        Failure::new(Exit::Unreachable, text)
+    })?;
+    let options = Options {
+        config_file,
+        web_config: web,
+        external_url,
+        clock: Arc::new(SystemClock),
+    };
+    let app = App::build(config, options).await?;
+    let running = app.start(listener).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "backstop {} listens on {}",
+        env!("CARGO_PKG_VERSION"),
+        running.address
+    );
+    wait_for_the_end(&running).await?;
+    tracing::info!("stopping: no new work is taken, what is in hand is finished");
+    running.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn wait_for_the_end(running: &Running) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            // What is wrong with the files is logged there; the old configuration stays.
+            _ = hangup.recv() => drop(running.reload().await),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::alert::Alert;
 use super::decision::{Decision, Scope};
 use super::id::{
     DeploymentId, Env, ExecutionId, Host, IncidentId, LaneName, ReleaseId, ReplicaId, Service,
@@ -107,6 +108,10 @@ pub struct Opened {
     pub thread: String,
     /// The channels that were told.
     pub channels: Vec<super::id::ChannelName>,
+    /// The alerts behind it as last delivered, the first few of many: what the report shows after
+    /// they ended.
+    #[serde(default)]
+    pub alerts: Vec<Alert>,
     /// The incident this one escalates; the same append closes it.
     pub supersedes: Option<IncidentId>,
 }

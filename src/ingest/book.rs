@@ -244,7 +244,7 @@ impl EpisodeBook {
             if keys::day(at) >= keys::day(to) {
                 return Ok(found);
             }
-            at = clock::after(at, Duration::from_secs(24 * 60 * 60)).min(to);
+            at = clock::after(at, Duration::from_hours(24)).min(to);
         }
     }
 

@@ -6,8 +6,8 @@ use super::*;
 use crate::domain::alert::{Alert, AlertStatus, Labels, Source};
 
 const TIMING: EpisodeTiming = EpisodeTiming {
-    gap: Duration::from_secs(300),
-    remind_after: Duration::from_secs(3_600),
+    gap: Duration::from_mins(5),
+    remind_after: Duration::from_hours(1),
 };
 const SKEW: Duration = Duration::from_secs(30);
 

@@ -4,8 +4,8 @@ use super::*;
 use crate::domain::alert::Labels;
 
 const TIMING: EpisodeTiming = EpisodeTiming {
-    gap: Duration::from_secs(300),
-    remind_after: Duration::from_secs(3_600),
+    gap: Duration::from_mins(5),
+    remind_after: Duration::from_hours(1),
 };
 
 /// 2026-11-22T20:00:00Z plus `seconds`.

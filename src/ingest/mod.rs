@@ -8,6 +8,7 @@
 pub mod alertmanager;
 pub mod book;
 pub mod episode;
+mod life;
 pub mod vmalert;
 mod wire;
 

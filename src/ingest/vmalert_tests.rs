@@ -21,7 +21,12 @@ fn a_post_with_duplicate_keys_as_an_old_vmalert_sends_is_read() {
     assert_eq!(group.key, "vmalert/local/LocalAlert");
     assert_eq!(group.group_labels["alertname"], "LocalAlert");
     assert_eq!(group.alerts.len(), 3);
-    assert!(group.alerts.iter().all(|alert| alert.is_firing()));
+    assert!(
+        group
+            .alerts
+            .iter()
+            .all(crate::domain::alert::Alert::is_firing)
+    );
     assert_eq!(
         group.alerts[0].starts_at,
         at("2026-11-22T20:23:49.588089883Z")
@@ -47,7 +52,7 @@ fn the_same_post_read_after_its_lease_is_resolved() {
         delivery.groups[0]
             .alerts
             .iter()
-            .all(|alert| alert.is_firing())
+            .all(crate::domain::alert::Alert::is_firing)
     );
 }
 

@@ -17,9 +17,9 @@ use crate::domain::alert::{Alert, AlertStatus, Fingerprint, Labels, Source};
 use crate::domain::clock;
 
 /// A sender's clock may be ahead by this much; a later start is taken as now.
-const MAX_AHEAD: Duration = Duration::from_secs(10 * 60);
+const MAX_AHEAD: Duration = Duration::from_mins(10);
 /// Alertmanager's `resolve_timeout`: what a direct post without an end vouches for.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const RESOLVE_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A string that borrows where it can.
 #[derive(Deserialize)]
@@ -160,11 +160,13 @@ impl WireAlert<'_> {
         }
         // Before values are cut: it has to equal the one the sender knows.
         let fingerprint = Fingerprint::of(&labels);
-        labels.values_mut().for_each(|value| cut(value, MAX_LABEL));
+        for value in labels.values_mut() {
+            cut(value, MAX_LABEL);
+        }
         let mut annotations = self.annotations.unwrap_or_default();
-        annotations
-            .values_mut()
-            .for_each(|value| cut(value, MAX_ANNOTATION));
+        for value in annotations.values_mut() {
+            cut(value, MAX_ANNOTATION);
+        }
 
         let ends_at = time(self.ends_at.as_ref(), "/endsAt")?;
         let starts_at = time(self.starts_at.as_ref(), "/startsAt")?

@@ -259,7 +259,7 @@ impl Metrics {
         metrics
     }
 
-    /// All of them in the OpenMetrics text format.
+    /// All of them in the `OpenMetrics` text format.
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(8 * 1024);
         // Writing to a String can't fail.

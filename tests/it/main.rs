@@ -11,12 +11,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod channels;
 mod cli;
 mod evidence;
 mod gate_contract;
 mod gate_quirks;
 mod gate_stages;
+mod lane_model;
 mod licences;
 mod real_mail;
 mod real_tools;
 mod simulated_fleet;
+mod web;

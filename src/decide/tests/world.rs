@@ -361,6 +361,7 @@ pub(super) fn incident(id: &str, scope: Scope, ending: Option<Ending>) -> Incide
             decision,
             thread: "group".to_owned(),
             channels: Vec::new(),
+            alerts: Vec::new(),
             supersedes: None,
         },
         opened_at: at(NOW - 200),
@@ -378,7 +379,6 @@ pub(super) fn incident(id: &str, scope: Scope, ending: Option<Ending>) -> Incide
         finished: None,
         recovery: None,
         revision: 0,
-        abandoned: None,
         closed_at: ending
             .as_ref()
             .map(|_| clock::before(at(NOW), Duration::from_mins(1))),

@@ -101,7 +101,11 @@ impl LaneState {
             LaneEvent::Opened(opened) => self.check_opened(opened),
             _ => match (event.incident(), &self.open) {
                 (Some(id), Some(open)) if open.id == *id => open.check(by, event),
-                (Some(id), _) => Err(Illegal::NotOpen(id.clone())),
+                // Reports may be written after the end.
+                (Some(id), _) => match (event, self.incident(id)) {
+                    (LaneEvent::Reported { .. }, Some(closed)) => closed.check(by, event),
+                    _ => Err(Illegal::NotOpen(id.clone())),
+                },
                 (None, _) => Ok(()),
             },
         }
@@ -172,8 +176,10 @@ impl LaneState {
                 self.open = Some(incident);
             }
             event => {
-                if let Some(open) = &mut self.open {
-                    open.take_in(entry, event);
+                let all = self.open.iter_mut().chain(self.closed.iter_mut().rev());
+                let about = |one: &&mut Incident| event.incident() == Some(&one.id);
+                if let Some(incident) = all.into_iter().find(about) {
+                    incident.take_in(entry, event);
                 }
                 if self.open.as_ref().is_some_and(Incident::is_closed) {
                     self.closed.extend(self.open.take());
@@ -195,7 +201,10 @@ impl LaneState {
             });
         }
         match &self.open {
-            Some(open) if !open.has_ended() => Err(Illegal::Busy(open.id.clone())),
+            // The rollback itself may deploy in batches.
+            Some(open) if !open.has_ended() && !open.is_run_by(deployment) => {
+                Err(Illegal::Busy(open.id.clone()))
+            }
             _ => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use super::{
     Ending, FinishedExecution, Illegal, Incident, LaneEntry, LaneEvent, MAX_ATTEMPTS, Opened, Stage,
 };
 use crate::domain::decision::Scope;
-use crate::domain::id::{ExecutionId, IncidentId, LaneName, ReplicaId};
+use crate::domain::id::{DeploymentId, ExecutionId, IncidentId, LaneName, ReplicaId};
 
 impl Incident {
     pub(super) fn open(seq: u64, entry: &LaneEntry, opened: &Opened) -> Result<Self, Illegal> {
@@ -56,6 +56,12 @@ impl Incident {
     /// budget and cooldown.
     pub fn took_effect(&self) -> bool {
         self.admitted.is_some() || self.finished.is_some()
+    }
+
+    /// Whether `deployment` is the execution that was let in.
+    pub(super) fn is_run_by(&self, deployment: &DeploymentId) -> bool {
+        let admitted = self.admitted.as_ref();
+        admitted.is_some_and(|execution| execution.as_str() == deployment.as_str())
     }
 
     /// Whether hosts may be changing on its behalf now.
@@ -151,9 +157,8 @@ impl Incident {
             LaneEvent::Reported { revision, .. } if *revision <= self.revision => {
                 Err(Illegal::Already)
             }
-            LaneEvent::Reported { .. } => Ok(()),
             LaneEvent::Abandoned { .. } if self.abandoned.is_some() => Err(Illegal::Already),
-            LaneEvent::Abandoned { .. } => Ok(()),
+            LaneEvent::Reported { .. } | LaneEvent::Abandoned { .. } => Ok(()),
             LaneEvent::Closed { ending, .. } => self.check_closed(ending),
             LaneEvent::Batch { .. } | LaneEvent::Opened(_) => self.not_now(event),
         }

@@ -168,6 +168,42 @@ impl View {
         mark.filter(|mark| mark.kind != MarkKind::Clear)
     }
 
+    /// Every release of a service with each of its deployments to an env, rollbacks left out, and
+    /// its mark: what a target is chosen from.
+    pub fn candidates(
+        &self,
+        service: &Service,
+        env: &Env,
+    ) -> Vec<(&Release, Option<&Deployment>, Option<&Mark>)> {
+        let lane = (service.clone(), env.clone());
+        let index = self.extended.get(&lane);
+        let index = index.or_else(|| self.snapshot.lanes.get(&lane));
+        let deployments = index.map_or(&[][..], |index| index.deployments());
+        let mut by_release: HashMap<&ReleaseId, Vec<&Deployment>> = HashMap::new();
+        for deployment in deployments.iter().filter(|one| !one.is_rollback) {
+            by_release
+                .entry(&deployment.release_id)
+                .or_default()
+                .push(deployment);
+        }
+        let mut found = Vec::new();
+        for release in self
+            .snapshot
+            .releases
+            .values()
+            .filter(|one| one.service == *service)
+        {
+            let mark = self.mark(&release.id).map(AsRef::as_ref);
+            match by_release.get(&release.id) {
+                Some(deployments) => {
+                    found.extend(deployments.iter().map(|one| (&**release, Some(*one), mark)));
+                }
+                None => found.push((&**release, None, mark)),
+            }
+        }
+        found
+    }
+
     /// Releases that could be gone back to in a lane, newest first: fully deployed, soaked, not
     /// rolled back, not marked bad; or marked stable by a person. Whether one has an open incident
     /// or can be fetched is not known here.

@@ -13,9 +13,9 @@ use super::{Class, SendError};
 /// Longest answer that is read; vendors' are a few hundred bytes.
 const MAX_ANSWER: usize = 256 << 10;
 /// How long a 429 without Retry-After parks a target.
-const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+const DEFAULT_WAIT: Duration = Duration::from_mins(1);
 /// The longest Retry-After that is believed.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
+const MAX_WAIT: Duration = Duration::from_hours(1);
 
 /// Sends `request` and reads the JSON object it is answered with.
 ///

@@ -8,8 +8,8 @@ use super::escape::{Dialect, escape};
 /// Longest address that is put into a message; Slack takes 3,000, WeCom's whole text is 4,096.
 const MAX_URL: usize = 1024;
 
-/// What could end a link, a tag or an attribute in some dialect. An address with an IPv6 literal
-/// loses its brackets and leads nowhere; nobody's console has one.
+/// What could end a link, a tag or an attribute in some dialect. (An IPv6 literal's brackets too:
+/// such an address no longer leads anywhere.)
 const ENDS_MARKUP: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'(')

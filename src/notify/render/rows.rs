@@ -57,8 +57,11 @@ pub(super) fn of(
             rows.code(w.release, release.as_str());
         }
         execution(&mut rows, notice, w);
-        if let (NoticeKind::Recovery, Some(_)) = (notice.kind, &notice.metric) {
+        if notice.kind == NoticeKind::Recovery {
             value(&mut rows, notice, w);
+        }
+        if let Some(trouble) = &notice.context_missing {
+            rows.text(w.detail, trouble);
         }
     }
     if let Some(told) = &notice.decision {
@@ -76,13 +79,12 @@ fn what(rows: &mut Rows, notice: &Notice, voice: &Voice, w: &Words) {
         Some(why) => format!("{}: {why}", w.unknown),
         None => w.unknown.to_owned(),
     };
-    match (&notice.release_id, &notice.version) {
-        (Some(id), Some(version)) => {
-            rows.text(w.release, format!("{id} ({} {version})", w.version))
-        }
-        (Some(id), None) => rows.text(w.release, format!("{id} ({} {})", w.version, id.version())),
-        (None, _) => rows.text(w.release, unknown()),
-    }
+    let release = match (&notice.release_id, &notice.version) {
+        (Some(id), Some(version)) => format!("{id} ({} {version})", w.version),
+        (Some(id), None) => format!("{id} ({} {})", w.version, id.version()),
+        (None, _) => unknown(),
+    };
+    rows.text(w.release, release);
     if let (Some(_), Some(why)) = (&notice.release_id, &notice.context_missing) {
         rows.text(w.unknown, why);
     }

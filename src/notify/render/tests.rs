@@ -26,10 +26,8 @@ fn slack_tells_what_where_how_bad_and_why() {
          *Incident:* `checkout@prod-17`\n\n\
          *Alerts (1)*\n\n\
          *CanaryErrors* [critical] FIRING, since 2026-03-01 11:59:00 +00:00\n\
-         &gt; 12 % of requests fail\n"
-            .replace("&gt; 12", "> 12")
-            .to_owned()
-            + "> `instance=web-1:9100`\n\n\
+         > 12 % of requests fail\n\
+         > `instance=web-1:9100`\n\n\
          <https://backstop.example.com/incidents/checkout@prod-17|incident>"
     );
 }

@@ -86,7 +86,7 @@ fn digits(value: f64) -> String {
         return "0".to_owned();
     }
     let size = value.abs();
-    if size >= 1e15 || size < 1e-4 {
+    if !(1e-4..1e15).contains(&size) {
         return format!("{value:.3e}");
     }
     let before_the_point = [10.0, 100.0, 1000.0]
@@ -104,6 +104,15 @@ fn digits(value: f64) -> String {
     } else {
         text
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// Local time with its offset; None for the zero times that senders write for "no time".

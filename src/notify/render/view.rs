@@ -1,12 +1,12 @@
 //! A notice as templates see it: one line per value, in the channel's language, time and units.
 //!
-//! Every text in it has passed [`line`]; nothing is escaped yet. What is not known is said.
+//! Every text in it has passed [`line()`]; nothing is escaped yet. What is not known is said.
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::rows::{self, Row};
-use super::value::{line, local, shorten};
+use super::value::{hex, line, local, shorten};
 use super::words::Words;
 use super::{ChartPlace, Voice};
 use crate::domain::alert::{AlertStatus, Labels};
@@ -151,12 +151,10 @@ pub fn reference(notice: &Notice) -> String {
     notice.incident.as_ref().map_or_else(
         || {
             let digest = Sha256::digest(notice.thread.as_bytes());
-            let hex: String = digest
-                .iter()
-                .take(3)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            format!("#{hex}")
+            let short = hex(digest
+                .first_chunk::<3>()
+                .map_or(&[], |bytes| bytes.as_slice()));
+            format!("#{short}")
         },
         ToString::to_string,
     )
@@ -182,7 +180,9 @@ fn state(notice: &Notice, w: &Words) -> String {
 
 fn tone(notice: &Notice) -> &'static str {
     match notice.kind {
-        NoticeKind::Alert if notice.status == AlertStatus::Resolved => "good",
+        NoticeKind::Alert | NoticeKind::Recovery if notice.status == AlertStatus::Resolved => {
+            "good"
+        }
         NoticeKind::Alert | NoticeKind::HoldPage | NoticeKind::OwnTrouble => "bad",
         NoticeKind::RollbackFinished => {
             match notice.execution.as_ref().and_then(|e| e.status.as_deref()) {
@@ -191,7 +191,6 @@ fn tone(notice: &Notice) -> &'static str {
                 None => "wait",
             }
         }
-        NoticeKind::Recovery if notice.status == AlertStatus::Resolved => "good",
         NoticeKind::Recovery | NoticeKind::RollbackStarted | NoticeKind::Report => "wait",
     }
 }

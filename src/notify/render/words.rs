@@ -61,7 +61,6 @@ words! {
     between: "between last batch and soaked", "末批之后、观察期内";
     full: "full", "全量";
     unknown: "unknown", "未知";
-    none: "none", "无";
     notify: "notify only", "仅通知";
     hold: "hold: nothing is taken back for now", "暂停：暂不回滚";
     rollback_batch: "roll back the accused batch", "回滚问题批次";
@@ -74,7 +73,6 @@ words! {
     chart_late: "it was not drawn in time", "未能及时生成";
     chart_no_url: "this channel needs web.external_url to show it", "该渠道需要配置 web.external_url 才能显示";
     as_of: "as of", "截至";
-    part: "part", "第";
     footer: "Sent by Backstop. Answers to this message are not read.", "由 Backstop 发送，回复不会被阅读。";
 }
 

@@ -1,5 +1,7 @@
 //! `render` and `channels send-test`.
 
+use backstop::domain::deployment::Deployment;
+use backstop::store::{StoreSettings, chain, keys};
 use serde_json::json;
 
 use super::{CANARY, Folder, StandIn, nowhere, whole};
@@ -42,6 +44,46 @@ async fn every_kind_of_channel_previews_without_its_secrets() {
         !folder.path().join("data").exists(),
         "a preview made a store"
     );
+}
+
+/// A canary of `checkout` that runs, as `sync` writes it.
+fn deployment() -> Deployment {
+    serde_json::from_value(json!({
+        "id": "01J", "release_id": "checkout@1.8.1", "service": "checkout", "env": "prod",
+        "strategy": "canary", "target_hosts": ["web-1", "web-2"], "batches": [],
+        "status": "running", "started_at": "2026-03-01T12:00:00Z", "finished_at": null,
+        "soak": "15m", "application": "checkout", "pipeline": "deploy",
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_preview_names_the_release_that_the_store_knows() {
+    let folder = Folder::new();
+    whole(&folder, "http://localhost:1");
+    let url = format!("file:{}", folder.path().join("data").display());
+    let settings = StoreSettings {
+        url,
+        endpoint: None,
+        region: None,
+        keys: None,
+    };
+    let store = backstop::store::open(&settings).unwrap();
+    let one = deployment();
+    let chain = keys::deployment(&one.service, &one.env, &one.id);
+    chain::append(&store, &chain, 1, &one).await.unwrap();
+    let alert = json!({
+        "version": "4", "groupKey": "g", "status": "firing",
+        "alerts": [{"status": "firing", "startsAt": "2026-03-01T12:05:00Z",
+            "labels": {"alertname": "Errors", "service": "checkout", "env": "prod", "severity": "critical"}}],
+    });
+    folder.write("body.json", &alert.to_string());
+    let ran = folder
+        .run(&["render", "--channel", "ops", "body.json"])
+        .await
+        .ended(0);
+    assert!(ran.stdout.contains("checkout@1.8.1"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("release unknown"), "{}", ran.stdout);
 }
 
 #[tokio::test]

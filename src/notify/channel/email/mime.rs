@@ -8,7 +8,7 @@ use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 use sha2::{Digest as _, Sha256};
 
 use super::super::{Class, SendError};
-use crate::notify::render::value::{line, shorten};
+use crate::notify::render::value::{hex, line, shorten};
 
 /// Longest subject, in characters.
 const MAX_SUBJECT: usize = 160;
@@ -148,9 +148,7 @@ pub fn message_id(entry: &str, host: &str) -> String {
 
 fn short_hash(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    digest
-        .iter()
-        .take(12)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(digest
+        .first_chunk::<12>()
+        .map_or(&[], |bytes| bytes.as_slice()))
 }

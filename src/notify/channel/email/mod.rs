@@ -7,10 +7,13 @@
 
 pub mod mime;
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
+use lettre::transport::smtp::AsyncSmtpTransportBuilder;
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::PoolConfig;
 use lettre::transport::smtp::authentication::Credentials;
@@ -38,7 +41,9 @@ pub struct Email {
     list: ChannelName,
     settings: Settings,
     wording: Wording,
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    builder: AsyncSmtpTransportBuilder,
+    /// The pool lives in the runtime, so it is made by the first mail and not by `check`.
+    transport: OnceLock<AsyncSmtpTransport<Tokio1Executor>>,
 }
 
 /// A mail ready to be handed in.
@@ -73,7 +78,8 @@ impl Email {
     ) -> Result<Self, SendError> {
         Ok(Self {
             list: name.clone(),
-            transport: transport(settings)?,
+            builder: builder(settings)?,
+            transport: OnceLock::new(),
             settings: settings.clone(),
             wording,
         })
@@ -138,6 +144,10 @@ impl Email {
         self.settings.to.iter().filter(open).cloned().collect()
     }
 
+    fn transport(&self) -> &AsyncSmtpTransport<Tokio1Executor> {
+        self.transport.get_or_init(|| self.builder.clone().build())
+    }
+
     async fn hand_in(&self, to: Mailbox, bytes: &[u8]) -> Outcome {
         let from = Some(self.settings.from.email.clone());
         let envelope = match Envelope::new(from, vec![to.email.clone()]) {
@@ -150,7 +160,7 @@ impl Email {
                 ));
             }
         };
-        let sending = self.transport.send_raw(&envelope, bytes);
+        let sending = self.transport().send_raw(&envelope, bytes);
         let outcome = match tokio::time::timeout(self.settings.timeout, sending).await {
             Ok(Ok(_)) => Delivery::Accepted,
             Ok(Err(error)) if names_the_recipient(&error) => Delivery::Refused {
@@ -173,6 +183,17 @@ impl Email {
     }
 }
 
+impl Drop for Email {
+    fn drop(&mut self) {
+        // lettre's pool says goodbye in a task; without a runtime it would panic instead.
+        if tokio::runtime::Handle::try_current().is_err()
+            && let Some(transport) = self.transport.take()
+        {
+            std::mem::forget(transport);
+        }
+    }
+}
+
 fn subject(view: &View) -> String {
     let mut subject = view.subject.clone();
     if !view.place.is_empty() {
@@ -184,7 +205,7 @@ fn subject(view: &View) -> String {
     crate::notify::render::value::shorten(&subject, 150)
 }
 
-fn transport(settings: &Settings) -> Result<AsyncSmtpTransport<Tokio1Executor>, SendError> {
+fn builder(settings: &Settings) -> Result<AsyncSmtpTransportBuilder, SendError> {
     let server = &settings.server;
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server.host)
         .port(server.port)
@@ -206,7 +227,7 @@ fn transport(settings: &Settings) -> Result<AsyncSmtpTransport<Tokio1Executor>, 
     if let Some((user, password)) = &settings.login {
         builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
     }
-    Ok(builder.build())
+    Ok(builder)
 }
 
 /// 5xx answers that speak of a mailbox or of this mail, and not of us: 530–538 are about
@@ -235,7 +256,8 @@ fn failure(error: &SmtpError) -> SendError {
     } else if error.is_timeout() {
         (Class::Retry, "timeout".to_owned())
     } else if error.is_tls() {
-        (Class::Permanent, "tls".to_owned())
+        // A certificate is renewed or an authority added without us.
+        (Class::Retry, "tls".to_owned())
     } else if error.is_client() {
         (Class::Permanent, "client".to_owned())
     } else {
@@ -311,7 +333,8 @@ impl Notifier for Email {
     }
 
     async fn probe(&self) -> Result<Probe, SendError> {
-        match tokio::time::timeout(self.settings.timeout, self.transport.test_connection()).await {
+        match tokio::time::timeout(self.settings.timeout, self.transport().test_connection()).await
+        {
             Ok(Ok(true)) => Ok(Probe::Works(self.settings.server.host.clone())),
             Ok(Ok(false)) => Err(SendError::new(
                 Class::Retry,

@@ -6,9 +6,10 @@
 //! first message.
 
 pub mod body;
+mod upload;
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,8 +26,6 @@ use crate::domain::notice::NoticeKind;
 use crate::notify::render::ChartPlace;
 use crate::notify::render::escape::Dialect;
 
-/// Uploaded charts that are remembered for a second attempt.
-const REMEMBERED: usize = 64;
 /// The first pause while Slack is not ready with a file; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(150);
 
@@ -92,42 +91,6 @@ impl Slack {
         self.http
             .post(url)
             .bearer_auth(self.settings.token.expose())
-    }
-
-    /// Uploads the chart, or finds the upload of an earlier attempt.
-    async fn upload(&self, message: &Outgoing<'_>, png: &[u8]) -> Result<String, SendError> {
-        let chart = message.notice.chart.as_ref();
-        let key = chart.map_or(message.message_id, |chart| chart.id.as_str());
-        if let Some(file) = self.remembered(key) {
-            return Ok(file);
-        }
-        let alt = chart.map_or("chart", |chart| chart.alt.as_str());
-        let form = [
-            ("filename", "chart.png".to_owned()),
-            ("length", png.len().to_string()),
-            ("alt_txt", crate::notify::render::value::shorten(alt, 1000)),
-        ];
-        let request = self.request("files.getUploadURLExternal").form(&form);
-        let answer = checked(call::json(request).await?)?;
-        let (url, file) = (text(&answer, "upload_url")?, text(&answer, "file_id")?);
-        call::bytes(self.http.post(url).body(png.to_vec())).await?;
-        let complete = json!({"files": [{"id": file, "title": alt}]});
-        self.method("files.completeUploadExternal", &complete)
-            .await?;
-        let mut uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if uploaded.len() >= REMEMBERED {
-            uploaded.pop_front();
-        }
-        uploaded.push_back((key.to_owned(), file.clone()));
-        Ok(file)
-    }
-
-    fn remembered(&self, key: &str) -> Option<String> {
-        let uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
-        uploaded
-            .iter()
-            .find(|(chart, _)| chart == key)
-            .map(|(_, file)| file.clone())
     }
 
     async fn post(
@@ -228,6 +191,34 @@ impl Slack {
                 note: refused,
             },
         ))
+    }
+
+    /// All posts, and the receipt of those that are out: by an earlier attempt, or the first one now.
+    async fn begin(
+        &self,
+        message: &Outgoing<'_>,
+        place: &Place,
+    ) -> Result<(Vec<Post>, Receipt), SendError> {
+        if let Some(receipt) = message.resume.filter(|receipt| receipt.parts > 0) {
+            let chart = match receipt.chart_bytes {
+                Some(_) => ChartPlace::Beside,
+                None => chart_place(message),
+            };
+            return Ok((self.build(message, &chart)?, receipt.clone()));
+        }
+        let (posts, first) = self.first(message, place).await?;
+        let (channel, ts) = first.at;
+        let receipt = Receipt {
+            parts: 1,
+            chart_bytes: first.chart.as_ref().map(|(_, size)| *size),
+            notes: first.note.into_iter().collect(),
+            proof: Proof::Slack {
+                channel,
+                ts,
+                file: first.chart.map(|(file, _)| file),
+            },
+        };
+        Ok((posts, receipt))
     }
 
     /// Shows the group's newest state in the thread's first message too.
@@ -384,30 +375,7 @@ impl Notifier for Slack {
 
     async fn send(&self, message: &Outgoing<'_>) -> Result<Receipt, SendError> {
         let mut place = self.place(message);
-        let (posts, mut receipt) = match message.resume.filter(|receipt| receipt.parts > 0) {
-            Some(receipt) => {
-                let chart = match receipt.chart_bytes {
-                    Some(_) => ChartPlace::Beside,
-                    None => chart_place(message),
-                };
-                (self.build(message, &chart)?, receipt.clone())
-            }
-            None => {
-                let (posts, first) = self.first(message, &place).await?;
-                let (channel, ts) = first.at;
-                let receipt = Receipt {
-                    parts: 1,
-                    chart_bytes: first.chart.as_ref().map(|(_, size)| *size),
-                    notes: first.note.into_iter().collect(),
-                    proof: Proof::Slack {
-                        channel,
-                        ts,
-                        file: first.chart.map(|(file, _)| file),
-                    },
-                };
-                (posts, receipt)
-            }
-        };
+        let (posts, mut receipt) = self.begin(message, &place).await?;
         if let Proof::Slack { channel, ts, .. } = &receipt.proof {
             place.channel.clone_from(channel);
             place.thread.get_or_insert_with(|| ts.clone());
