@@ -15,13 +15,18 @@
 )]
 
 pub mod alertmanager;
+pub mod chat;
+pub mod dingtalk;
 pub mod eventually;
 pub mod feed;
 pub mod fleet;
 pub mod gate;
 pub mod metrics_source;
 pub mod process;
+pub mod slack;
+pub mod slack_blocks;
 pub mod smtp;
 pub mod tools;
 pub mod versitygw;
 pub mod vmalert;
+pub mod wecom;
