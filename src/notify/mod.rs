@@ -8,6 +8,7 @@ pub mod channel;
 mod courier;
 pub mod ledger;
 mod limit;
+pub mod render;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

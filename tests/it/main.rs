@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod channels;
 mod gate_contract;
 mod gate_quirks;
 mod gate_stages;

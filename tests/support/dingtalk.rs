@@ -22,7 +22,7 @@ use super::chat::{Fault, Faults, Message, Server, Time, Window, field};
 /// Messages a robot may send in a minute.
 const PER_MINUTE: usize = 20;
 /// How long it is mute when it sends more.
-const MUTED: Duration = Duration::from_secs(600);
+const MUTED: Duration = Duration::from_mins(10);
 /// Longest body.
 const MAX_BODY: usize = 20_000;
 
@@ -61,7 +61,7 @@ type Refusal = (i64, &'static str);
 impl DingTalk {
     /// With one robot per token.
     pub async fn start(robots: &[(&str, Robot)], time: Time) -> Self {
-        let window = || Window::new(PER_MINUTE, Duration::from_secs(60));
+        let window = || Window::new(PER_MINUTE, Duration::from_mins(1));
         let robots = robots
             .iter()
             .map(|(token, robot)| ((*token).to_owned(), (robot.clone(), window(), None)))

@@ -153,9 +153,7 @@ impl World {
                     .collect(),
             ),
         };
-        let outcome = if !authorised {
-            Err(Refusal::new("invalid_auth"))
-        } else {
+        let outcome = if authorised {
             match method {
                 "auth.test" => Ok(json!({"user": "backstop", "team": "Example"})),
                 "chat.postMessage" => self.post_message(&body),
@@ -164,6 +162,8 @@ impl World {
                 "files.completeUploadExternal" => self.complete(&body),
                 _ => Err(Refusal::new("unknown_method")),
             }
+        } else {
+            Err(Refusal::new("invalid_auth"))
         };
         let (answer, wait) = match outcome {
             Ok(mut answer) => {
@@ -200,7 +200,7 @@ impl World {
         let Some(window) = state.channels.get_mut(&channel) else {
             return Err(Refusal::new("channel_not_found"));
         };
-        let minute = || Window::new(PER_MINUTE, Duration::from_secs(60));
+        let minute = || Window::new(PER_MINUTE, Duration::from_mins(1));
         window
             .get_or_insert_with(minute)
             .take(now)
@@ -291,7 +291,7 @@ impl World {
         for id in &ids {
             match state.files.get_mut(id) {
                 Some(file) if file.bytes.len() == file.length && file.length > 0 => {
-                    file.complete = true
+                    file.complete = true;
                 }
                 _ => return Err(Refusal::new("file_not_found")),
             }

@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
+use backstop::notify::render::value::hex;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
@@ -40,6 +41,9 @@ struct Inside {
     bodies: Vec<(Value, i64)>,
     messages: Vec<Message>,
 }
+
+/// An errcode and its errmsg.
+type Refusal = (i64, &'static str);
 
 impl WeCom {
     /// With one bot per key.
@@ -97,14 +101,14 @@ impl World {
         json!({"errcode": code, "errmsg": message})
     }
 
-    fn judge(&self, key: &str, body: &Value) -> Result<(), (i64, &'static str)> {
+    fn judge(&self, key: &str, body: &Value) -> Result<(), Refusal> {
         let now = self.time.now();
         let mut state = self.lock();
         let Some(window) = state.bots.get_mut(key) else {
             return Err((93000, "invalid webhook url, hint: [1], from ip: 127.0.0.1"));
         };
         let (text, image) = content(body)?;
-        let minute = || Window::new(PER_MINUTE, Duration::from_secs(60));
+        let minute = || Window::new(PER_MINUTE, Duration::from_mins(1));
         if window.get_or_insert_with(minute).take(now).is_err() {
             return Err((45009, "api freq out of limit"));
         }
@@ -119,7 +123,7 @@ impl World {
     }
 }
 
-fn content(body: &Value) -> Result<(String, Option<Vec<u8>>), (i64, &'static str)> {
+fn content(body: &Value) -> Result<(String, Option<Vec<u8>>), Refusal> {
     match body.get("msgtype").and_then(Value::as_str) {
         Some("markdown") => text(body, "/markdown/content", 4096).map(|text| (text, None)),
         Some("text") => text(body, "/text/content", 2048).map(|text| (text, None)),
@@ -131,10 +135,7 @@ fn content(body: &Value) -> Result<(String, Option<Vec<u8>>), (i64, &'static str
             let bytes = STANDARD
                 .decode(data)
                 .map_err(|_| (40058, "image.base64 is invalid"))?;
-            let digest: String = Md5::digest(&bytes)
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect();
+            let digest = hex(&Md5::digest(&bytes));
             if digest != md5 {
                 return Err((301_019, "file md5 not match"));
             }
@@ -147,7 +148,7 @@ fn content(body: &Value) -> Result<(String, Option<Vec<u8>>), (i64, &'static str
     }
 }
 
-fn text(body: &Value, path: &str, max: usize) -> Result<String, (i64, &'static str)> {
+fn text(body: &Value, path: &str, max: usize) -> Result<String, Refusal> {
     match body.pointer(path).and_then(Value::as_str) {
         None => Err((40063, "some parameters are empty")),
         Some("") => Err((44004, "empty content")),

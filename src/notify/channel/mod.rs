@@ -4,13 +4,24 @@
 //! each. It keeps no queue, limit or ledger: whoever calls it waits for the limiter's permits and
 //! writes the receipt down. Success is what the vendor's body says, never the HTTP status.
 
+pub mod call;
+pub mod dingtalk;
+pub mod email;
+pub mod slack;
+pub mod wecom;
+
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::render::view::View;
+use super::render::{ChartPlace, RenderError, Renderer, Voice};
+use crate::config::channel::{Channel, Target};
+use crate::domain::clock::SharedClock;
 use crate::domain::notice::Notice;
 
 /// One message on its way out.
@@ -133,6 +144,32 @@ pub struct SendError {
     pub partial: Option<Box<Receipt>>,
 }
 
+impl SendError {
+    fn new(class: Class, code: impl Into<String>, detail: impl AsRef<str>) -> Self {
+        let detail = super::render::value::line(detail.as_ref());
+        Self {
+            class,
+            code: code.into(),
+            detail: super::render::value::shorten(&detail, 300),
+            partial: None,
+        }
+    }
+
+    /// Adds what got through before, if anything did.
+    fn after(mut self, receipt: Receipt) -> Self {
+        if receipt.parts > 0 {
+            self.partial = Some(Box::new(receipt));
+        }
+        self
+    }
+}
+
+impl From<RenderError> for SendError {
+    fn from(error: RenderError) -> Self {
+        Self::new(Class::Permanent, "render", error.to_string())
+    }
+}
+
 /// What a probe found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
@@ -169,4 +206,65 @@ pub trait Notifier: Debug + Send + Sync {
     /// # Errors
     /// When they don't, or nobody answers.
     async fn probe(&self) -> Result<Probe, SendError>;
+}
+
+/// What every channel words its messages with.
+#[derive(Debug, Clone)]
+pub struct Wording {
+    /// The templates.
+    pub renderer: Arc<Renderer>,
+    /// Language and time.
+    pub voice: Voice,
+}
+
+impl Wording {
+    fn view(&self, notice: &Notice, chart: &ChartPlace, hosts: usize) -> View {
+        View::of(notice, &self.voice, chart, hosts)
+    }
+}
+
+/// Hosts a chat message names before it counts.
+const CHAT_HOSTS: usize = 20;
+
+/// Where the chart of a message will be in a channel that carries its bytes.
+fn chart_place(message: &Outgoing<'_>) -> ChartPlace {
+    match (message.chart_png, &message.notice.chart) {
+        (Some(_), _) => ChartPlace::Beside,
+        (None, Some(_)) => ChartPlace::Late,
+        (None, None) => ChartPlace::Nowhere,
+    }
+}
+
+/// The notifier of a configured channel. `http` must follow no redirects and have timeouts.
+///
+/// # Errors
+/// When a mail server's TLS settings can't be used.
+pub fn open(
+    channel: &Channel,
+    http: &reqwest::Client,
+    renderer: &Arc<Renderer>,
+    clock: &SharedClock,
+) -> Result<Arc<dyn Notifier>, SendError> {
+    let wording = Wording {
+        renderer: Arc::clone(renderer),
+        voice: Voice {
+            locale: channel.locale,
+            time_zone: channel.time_zone.clone(),
+        },
+    };
+    Ok(match &channel.target {
+        Target::Email(settings) => Arc::new(email::Email::new(&channel.name, settings, wording)?),
+        Target::Slack(settings) => {
+            Arc::new(slack::Slack::new(http.clone(), settings.clone(), wording))
+        }
+        Target::WeCom(settings) => {
+            Arc::new(wecom::WeCom::new(http.clone(), settings.clone(), wording))
+        }
+        Target::DingTalk(settings) => Arc::new(dingtalk::DingTalk::new(
+            http.clone(),
+            settings.clone(),
+            wording,
+            Arc::clone(clock),
+        )),
+    })
 }

@@ -1,0 +1,165 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::config::channel::base_url;
+use crate::domain::clock::ManualClock;
+use crate::domain::notice::Notice;
+use crate::domain::secret::Secret;
+use crate::notify::render::Renderer;
+use crate::notify::render::sample::{
+    PAYLOADS, alert, at, chart, english, everywhere, finished, firing, many,
+};
+
+fn robot(keyword: Option<&str>, mobiles: &[&str]) -> DingTalk {
+    DingTalk::new(
+        reqwest::Client::default(),
+        Settings {
+            token: Secret::new("t"),
+            secret: None,
+            keyword: keyword.map(str::to_owned),
+            base_url: base_url("http://127.0.0.1:1").unwrap(),
+            mention_mobiles: mobiles.iter().map(|who| (*who).to_owned()).collect(),
+            mention_users: Vec::new(),
+        },
+        Wording {
+            renderer: Arc::new(Renderer::shipped().unwrap()),
+            voice: english(),
+        },
+        ManualClock::at(at()),
+    )
+}
+
+fn build(robot: &DingTalk, notice: &Notice) -> Vec<Value> {
+    robot
+        .build(&Outgoing {
+            notice,
+            message_id: "m-1",
+            chart_png: None,
+            thread: None,
+            resume: None,
+        })
+        .unwrap()
+}
+
+fn text(body: &Value) -> &str {
+    body["markdown"]["text"].as_str().unwrap()
+}
+
+#[test]
+fn the_signature_is_the_one_another_implementation_makes() {
+    // printf '1700000000000\nSECabc' | openssl dgst -sha256 -hmac SECabc -binary | base64
+    let at = Timestamp::from_millisecond(1_700_000_000_000).unwrap();
+    assert_eq!(
+        sign("SECabc", at).unwrap(),
+        "jcUpW0QmtKduN03n4JqQ0PBosVjqnM8gU7fIIvsDmCM="
+    );
+}
+
+#[test]
+fn a_small_message_is_exactly_this_body() {
+    let mut notice = finished();
+    notice.decision = None;
+    notice.links.clear();
+    assert_eq!(
+        build(&robot(None, &[]), &notice),
+        [json!({"msgtype": "markdown", "markdown": {
+            "title": "ROLLBACK FINISHED: Rollback of checkout (checkout prod)",
+            "text": "#### ROLLBACK FINISHED: Rollback of checkout (checkout prod)  \n\
+                **Release:** checkout@1.8.1  \n\
+                **Execution:** rollback-batch 01K  \n\
+                **Status:** SUCCEEDED  \n\
+                **Incident:** checkout@prod-17\n\n\
+                Ref checkout@prod-17 · 2026-03-01 12:00:00 +00:00"
+        }})]
+    );
+}
+
+#[test]
+fn the_chart_is_shown_by_its_address_or_said_to_be_missing() {
+    let mut notice = firing();
+    notice.chart = Some(chart());
+    let body = build(&robot(None, &[]), &notice);
+    assert!(text(&body[0]).contains("![](https://backstop.example.com/charts/c1.sig.png)"));
+    notice.chart.as_mut().unwrap().url = None;
+    let body = build(&robot(None, &[]), &notice);
+    assert!(!text(&body[0]).contains("!["));
+    assert!(text(&body[0]).contains("this channel needs web.external_url"));
+}
+
+#[test]
+fn every_part_and_every_kind_holds_the_keyword() {
+    let robot = robot(Some("告警"), &[]);
+    for notice in [many(400), finished(), firing()] {
+        for body in build(&robot, &notice) {
+            assert!(
+                text(&body).contains("告警")
+                    && body["markdown"]["title"].as_str().unwrap().contains("告警")
+            );
+        }
+    }
+}
+
+#[test]
+fn people_are_called_by_the_configuration_alone() {
+    let robot = robot(None, &["13800000000"]);
+    let body = build(&robot, &firing());
+    assert_eq!(
+        body[0]["at"],
+        json!({"atMobiles": ["13800000000"], "atUserIds": [], "isAtAll": false})
+    );
+    assert!(text(&body[0]).ends_with("@13800000000"));
+    assert_eq!(build(&robot, &finished())[0].get("at"), None);
+}
+
+#[test]
+fn bodies_stay_under_the_limit_whatever_is_in_them() {
+    let mut giant = firing();
+    giant.alerts = vec![alert("Giant", &"\"quoted\\ 中文 ".repeat(5000))];
+    for notice in [many(400), giant] {
+        let bodies = build(&robot(Some("kw"), &["13800000000"]), &notice);
+        assert!(bodies.len() > 1);
+        for body in &bodies {
+            assert!(serde_json::to_vec(body).unwrap().len() <= MAX_BODY);
+        }
+        let all: String = bodies.iter().map(text).collect();
+        assert!(notice.alerts.iter().all(|alert| all.contains(&alert.name)));
+    }
+}
+
+#[test]
+fn payloads_stay_text() {
+    for payload in PAYLOADS {
+        for body in build(&robot(None, &[]), &everywhere(&payload.repeat(30))) {
+            assert!(!text(&body).contains("](https://evil") && !text(&body).contains("!["));
+            assert_eq!(body["at"]["isAtAll"], json!(false));
+            assert_eq!(body.as_object().unwrap().len(), 3);
+        }
+    }
+}
+
+#[test]
+fn codes_have_the_class_the_vendor_documents() {
+    for (code, message, class) in [
+        (-1, "", Class::Retry),
+        (130_101, "", Class::Wait(MUTED)),
+        (410_100, "", Class::Wait(MUTED)),
+        (
+            99,
+            "send too fast, exceed 20 times per minute",
+            Class::Wait(MUTED),
+        ),
+        (99, "发送太快", Class::Wait(MUTED)),
+        (
+            460_101,
+            "message too long, exceed 20000 bytes",
+            Class::Permanent,
+        ),
+        (90_030, "", Class::Wait(QUOTA)),
+        (310_000, "sign not match", Class::Permanent),
+        (300_005, "token is not exist", Class::Permanent),
+        (430_101, "", Class::Permanent),
+        (1, "", Class::Permanent),
+    ] {
+        assert_eq!(refusal(code, message).class, class, "{code} {message}");
+    }
+}

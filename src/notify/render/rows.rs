@@ -1,0 +1,224 @@
+//! Which facts a message tells, in which order and words.
+
+use serde::Serialize;
+
+use super::value::{line, local, measured};
+use super::view::is_full;
+use super::words::Words;
+use super::{ChartPlace, Voice};
+use crate::domain::deployment::Phase;
+use crate::domain::notice::{Notice, NoticeKind, Told};
+
+/// A labelled fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// What it is.
+    pub label: String,
+    /// What it says.
+    pub value: String,
+    /// An identifier or expression: shown as code.
+    pub code: bool,
+}
+
+struct Rows(Vec<Row>);
+
+impl Rows {
+    fn text(&mut self, label: &str, value: impl AsRef<str>) {
+        self.push(label, value.as_ref(), false);
+    }
+
+    fn code(&mut self, label: &str, value: impl AsRef<str>) {
+        self.push(label, value.as_ref(), true);
+    }
+
+    fn push(&mut self, label: &str, value: &str, code: bool) {
+        let value = line(value);
+        if !value.is_empty() {
+            let label = label.to_owned();
+            self.0.push(Row { label, value, code });
+        }
+    }
+}
+
+pub(super) fn of(
+    notice: &Notice,
+    voice: &Voice,
+    w: &Words,
+    chart: &ChartPlace,
+    hosts: usize,
+) -> Vec<Row> {
+    let mut rows = Rows(Vec::with_capacity(16));
+    if is_full(notice.kind) {
+        what(&mut rows, notice, voice, w);
+        place(&mut rows, notice, w, hosts);
+        how_bad(&mut rows, notice, w, chart);
+    } else {
+        if let Some(release) = &notice.release_id {
+            rows.code(w.release, release.as_str());
+        }
+        execution(&mut rows, notice, w);
+        if notice.kind == NoticeKind::Recovery {
+            value(&mut rows, notice, w);
+        }
+        if let Some(trouble) = &notice.context_missing {
+            rows.text(w.detail, trouble);
+        }
+    }
+    if let Some(told) = &notice.decision {
+        decision(&mut rows, told, notice, w);
+    }
+    if let Some(incident) = &notice.incident {
+        rows.code(w.incident, incident.as_str());
+    }
+    rows.0
+}
+
+fn what(rows: &mut Rows, notice: &Notice, voice: &Voice, w: &Words) {
+    rows.text(w.severity, &notice.severity);
+    let unknown = || match &notice.context_missing {
+        Some(why) => format!("{}: {why}", w.unknown),
+        None => w.unknown.to_owned(),
+    };
+    let release = match (&notice.release_id, &notice.version) {
+        (Some(id), Some(version)) => format!("{id} ({} {version})", w.version),
+        (Some(id), None) => format!("{id} ({} {})", w.version, id.version()),
+        (None, _) => unknown(),
+    };
+    rows.text(w.release, release);
+    if let (Some(_), Some(why)) = (&notice.release_id, &notice.context_missing) {
+        rows.text(w.unknown, why);
+    }
+    if let Some(deployment) = &notice.deployment {
+        rows.code(w.deployment, deployment.as_str());
+    }
+    if let Some(as_of) = notice.stale_as_of {
+        let at = local(as_of, &voice.time_zone);
+        rows.text(
+            w.stale,
+            format!("{} {}", w.as_of, at.as_deref().unwrap_or(w.unknown)),
+        );
+    }
+}
+
+fn place(rows: &mut Rows, notice: &Notice, w: &Words, hosts: usize) {
+    if notice.release_id.is_some() {
+        let batches: Vec<String> = notice.batches.iter().map(ToString::to_string).collect();
+        let batches = if batches.is_empty() {
+            w.unknown.to_owned()
+        } else {
+            batches.join(", ")
+        };
+        rows.text(w.batch, batches);
+        rows.text(
+            w.phase,
+            notice.phase.map_or(w.unknown, |phase| phase_word(phase, w)),
+        );
+    }
+    if notice.hosts.is_empty() {
+        rows.text(w.hosts, w.unknown);
+        return;
+    }
+    let named: Vec<&str> = notice.hosts.iter().take(hosts).map(AsRef::as_ref).collect();
+    let mut value = format!("{}: {}", notice.hosts.len(), named.join(", "));
+    let rest = notice.hosts.len().saturating_sub(named.len());
+    if rest > 0 {
+        value = format!("{value}, +{rest} {}", w.more);
+    }
+    rows.text(w.hosts, value);
+}
+
+fn phase_word<'a>(phase: Phase, w: &Words) -> &'a str {
+    match phase {
+        Phase::Canary => w.canary,
+        Phase::Between => w.between,
+        Phase::Full => w.full,
+    }
+}
+
+fn how_bad(rows: &mut Rows, notice: &Notice, w: &Words, chart: &ChartPlace) {
+    match &notice.metric {
+        Some(metric) => {
+            rows.code(w.metric, &metric.expr);
+            value(rows, notice, w);
+        }
+        None => rows.text(w.metric, w.unknown),
+    }
+    let alt = notice.chart.as_ref().map(|chart| chart.alt.as_str());
+    let not_shown = |why: &str| format!("{}: {why}", w.no_chart);
+    match chart {
+        ChartPlace::Beside => rows.text(w.chart, alt.unwrap_or(w.chart_follows)),
+        ChartPlace::NoUrl => rows.text(w.chart, not_shown(w.chart_no_url)),
+        ChartPlace::Late => rows.text(w.chart, not_shown(w.chart_late)),
+        ChartPlace::Refused(why) => rows.text(w.chart, not_shown(why)),
+        ChartPlace::Nowhere => {
+            if let Some(why) = &notice.chart_missing {
+                rows.text(w.chart, not_shown(why));
+            }
+        }
+    }
+}
+
+fn value(rows: &mut Rows, notice: &Notice, w: &Words) {
+    let Some(metric) = &notice.metric else { return };
+    let write = |value: Option<f64>| {
+        value.map_or_else(
+            || w.unknown.to_owned(),
+            |value| measured(value, &metric.unit),
+        )
+    };
+    rows.text(
+        w.value_now,
+        format!(
+            "{} ({}: {})",
+            write(metric.value),
+            w.threshold,
+            write(metric.threshold)
+        ),
+    );
+}
+
+fn decision(rows: &mut Rows, told: &Told, notice: &Notice, w: &Words) {
+    let verdict = match told.verdict.as_str() {
+        "notify" => w.notify,
+        "hold" => w.hold,
+        "rollback_batch" => w.rollback_batch,
+        "rollback_full" => w.rollback_full,
+        other => other,
+    };
+    let scope = told
+        .scope
+        .as_ref()
+        .map(|scope| format!(" ({scope})"))
+        .unwrap_or_default();
+    let verdict = if told.shadow {
+        format!("{}: {verdict}{scope}", w.shadow)
+    } else {
+        format!("{verdict}{scope}")
+    };
+    rows.text(w.decision, verdict);
+    if is_full(notice.kind) || notice.execution.is_none() {
+        rows.text(w.why, &told.why);
+        if let Some(rule) = &told.rule {
+            rows.text(w.rule, rule);
+        }
+    }
+    if let Some(target) = &told.target {
+        rows.code(w.target, target.as_str());
+    }
+}
+
+fn execution(rows: &mut Rows, notice: &Notice, w: &Words) {
+    let Some(execution) = &notice.execution else {
+        return;
+    };
+    rows.text(
+        w.execution,
+        format!("{} {}", execution.pipeline, execution.id),
+    );
+    if let Some(status) = &execution.status {
+        rows.text(w.status, status);
+    }
+    if let Some(detail) = &execution.detail {
+        rows.text(w.detail, detail);
+    }
+}

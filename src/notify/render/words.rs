@@ -1,0 +1,87 @@
+//! The fixed words of messages, in English and Simplified Chinese.
+//!
+//! A word missing in a language does not compile. Templates see them as `w.<name>`.
+
+use serde::Serialize;
+
+use crate::config::channel::Locale;
+
+macro_rules! words {
+    ($($name:ident: $en:literal, $zh:literal;)*) => {
+        /// Every fixed word of a message.
+        #[derive(Debug, Serialize)]
+        #[expect(missing_docs, reason = "the English word beside each name says it")]
+        pub struct Words { $(pub $name: &'static str,)* }
+
+        static EN: Words = Words { $($name: $en,)* };
+        static ZH_CN: Words = Words { $($name: $zh,)* };
+    };
+}
+
+words! {
+    // States and kinds, as headlines begin.
+    firing: "FIRING", "告警触发";
+    resolved: "RESOLVED", "告警恢复";
+    hold_page: "HOLD: A PERSON IS NEEDED", "暂停：需要人工处理";
+    rollback_started: "ROLLBACK STARTED", "回滚已开始";
+    rollback_finished: "ROLLBACK FINISHED", "回滚已结束";
+    recovery: "RECOVERY", "恢复情况";
+    report: "REPORT", "报告";
+    own_trouble: "BACKSTOP HAS TROUBLE", "Backstop 自身故障";
+    shadow_tag: "SHADOW", "影子模式";
+    // Row labels.
+    severity: "Severity", "级别";
+    service: "Service", "服务";
+    release: "Release", "版本";
+    version: "version", "版本号";
+    deployment: "Deployment", "部署";
+    batch: "Batch", "批次";
+    phase: "Phase", "阶段";
+    hosts: "Hosts", "主机";
+    metric: "Metric", "异常指标";
+    value_now: "Value now", "当前值";
+    threshold: "Threshold", "阈值";
+    chart: "Chart", "图表";
+    decision: "Decision", "处置";
+    why: "Why", "原因";
+    rule: "Rule", "规则";
+    target: "Back to", "回滚到";
+    incident: "Incident", "事件";
+    execution: "Execution", "执行";
+    status: "Status", "状态";
+    detail: "Detail", "详情";
+    at: "At", "时间";
+    since: "since", "开始于";
+    stale: "Catalog", "目录数据";
+    alerts: "Alerts", "告警列表";
+    links: "Links", "链接";
+    reference: "Ref", "参考";
+    // Values.
+    canary: "canary", "金丝雀";
+    between: "between last batch and soaked", "末批之后、观察期内";
+    full: "full", "全量";
+    unknown: "unknown", "未知";
+    notify: "notify only", "仅通知";
+    hold: "hold: nothing is taken back for now", "暂停：暂不回滚";
+    rollback_batch: "roll back the accused batch", "回滚问题批次";
+    rollback_full: "roll back the whole release", "回滚整个版本";
+    shadow: "SHADOW MODE, nothing is done; it would be", "影子模式，不会执行；本应";
+    more: "more", "更多";
+    and_more_alerts: "more alerts are not listed here", "条告警未在此列出";
+    no_chart: "not shown", "未显示";
+    chart_follows: "see the picture", "见图";
+    chart_late: "it was not drawn in time", "未能及时生成";
+    chart_no_url: "this channel needs web.external_url to show it", "该渠道需要配置 web.external_url 才能显示";
+    as_of: "as of", "截至";
+    footer: "Sent by Backstop. Answers to this message are not read.", "由 Backstop 发送，回复不会被阅读。";
+}
+
+impl Words {
+    /// The words of a language.
+    pub fn of(locale: Locale) -> &'static Self {
+        match locale {
+            Locale::En => &EN,
+            Locale::ZhCn => &ZH_CN,
+        }
+    }
+}
