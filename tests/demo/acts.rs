@@ -8,13 +8,13 @@ use backstop::store::keys;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::ENV;
 use crate::lane::{self, Incident};
 use crate::messages::{self, CHANNELS, Kind};
 use crate::spinnaker::deploy_trigger;
 use crate::summary::{Act, Alert, Clocks, Decision, Execution};
 use crate::support::fleet::Health;
 use crate::world::World;
-use crate::ENV;
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 /// The report's last revision: the metrics are well again.
@@ -50,7 +50,10 @@ pub async fn deployed(world: &World, execution: &str, within: Duration) -> anyho
     let what = format!("deployment {execution} succeeds");
     world
         .step(within, &what, async || {
-            let run = world.gate.execution(execution).context("no such execution")?;
+            let run = world
+                .gate
+                .execution(execution)
+                .context("no such execution")?;
             let status = run["status"].as_str().unwrap_or_default().to_owned();
             ensure!(status == "SUCCEEDED", "it is {status}");
             Ok(())
@@ -67,7 +70,11 @@ pub async fn stage_runs(world: &World, execution: &str, stage: &str) -> anyhow::
             let run = world.run(execution).context("no such execution")?;
             let found = run.stages.iter().find(|found| found.name == stage);
             let status = found.context("no such stage")?.status;
-            ensure!(status == "RUNNING", "it is {status}, the execution {}", run.status);
+            ensure!(
+                status == "RUNNING",
+                "it is {status}, the execution {}",
+                run.status
+            );
             Ok(())
         })
         .await
@@ -94,7 +101,10 @@ pub async fn play(world: &World, script: &Script) -> anyhow::Result<Act> {
         told(world, script, kind).await?;
     }
     let received = received(&report, incident.opened_at)?;
-    let run = world.gate.execution(&execution).context("the execution is gone")?;
+    let run = world
+        .gate
+        .execution(&execution)
+        .context("the execution is gone")?;
     let decision = &incident.opened.decision;
     Ok(Act {
         act: script.act,
@@ -108,7 +118,12 @@ pub async fn play(world: &World, script: &Script) -> anyhow::Result<Act> {
             scope: incident.opened.scope.to_string(),
             rule: decision.rule.clone(),
             target: incident.opened.target.to_string(),
-            hosts: incident.opened.hosts.iter().map(ToString::to_string).collect(),
+            hosts: incident
+                .opened
+                .hosts
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             why: decision.why(),
         },
         execution: Execution {
@@ -118,7 +133,10 @@ pub async fn play(world: &World, script: &Script) -> anyhow::Result<Act> {
             status: run["status"].as_str().unwrap_or_default().to_owned(),
         },
         messages: by_channel(world, script).await?,
-        report: world.root.join("store").join(keys::report(&incident.id, LAST_REVISION, "")),
+        report: world
+            .root
+            .join("store")
+            .join(keys::report(&incident.id, LAST_REVISION, "")),
         clocks: Clocks {
             bad_sample: bad_at.to_string(),
             alert_starts_at: starts_at,
@@ -160,7 +178,9 @@ async fn incident(world: &World, script: &Script) -> anyhow::Result<Incident> {
 
 async fn opened(world: &World, script: &Script) -> anyhow::Result<Incident> {
     let what = format!("the gateway decides to take {} back", script.bad);
-    world.step(SECONDS(45), &what, async || incident(world, script).await).await
+    world
+        .step(SECONDS(45), &what, async || incident(world, script).await)
+        .await
 }
 
 async fn submitted(world: &World, script: &Script) -> anyhow::Result<(Timestamp, String)> {
@@ -180,7 +200,9 @@ async fn finished(world: &World, script: &Script) -> anyhow::Result<Timestamp> {
     let (at, (status, succeeded)) = world
         .step(SECONDS(45), &what, async || {
             incident(world, script).await?.find(|event| match event {
-                LaneEvent::Finished { status, succeeded, .. } => Some((status.clone(), *succeeded)),
+                LaneEvent::Finished {
+                    status, succeeded, ..
+                } => Some((status.clone(), *succeeded)),
                 _ => None,
             })
         })
@@ -191,8 +213,14 @@ async fn finished(world: &World, script: &Script) -> anyhow::Result<Timestamp> {
 
 fn hosts_are_back(world: &World, script: &Script) -> anyhow::Result<()> {
     let releases = world.fleet.releases(script.service);
-    let wrong: Vec<_> = releases.iter().filter(|(_, release)| *release != script.stable).collect();
-    ensure!(wrong.is_empty(), "after the rollback these hosts run something else: {wrong:?}");
+    let wrong: Vec<_> = releases
+        .iter()
+        .filter(|(_, release)| *release != script.stable)
+        .collect();
+    ensure!(
+        wrong.is_empty(),
+        "after the rollback these hosts run something else: {wrong:?}"
+    );
     Ok(())
 }
 
@@ -218,29 +246,45 @@ async fn recovered(world: &World, script: &Script) -> anyhow::Result<Timestamp> 
     let (at, (ending, detail)) = world
         .step(SECONDS(90), &what, async || {
             incident(world, script).await?.find(|event| match event {
-                LaneEvent::Recovery { ending, detail, .. } => Some((*ending, detail.clone())),
+                LaneEvent::Recovery { ending, detail, .. } => {
+                    Some((ending.clone(), detail.clone()))
+                }
                 _ => None,
             })
         })
         .await?;
-    ensure!(ending == Ending::Recovered, "recovery ended {ending:?}: {detail}");
+    ensure!(
+        ending == Ending::Recovered,
+        "recovery ended {ending:?}: {detail}"
+    );
     Ok(at)
 }
 
 /// The newest record of the report.
 async fn reported(world: &World, incident: &Incident) -> anyhow::Result<Value> {
-    let what = format!("revision {LAST_REVISION} of the report of {} is written", incident.id);
+    let what = format!(
+        "revision {LAST_REVISION} of the report of {} is written",
+        incident.id
+    );
     world
         .step(SECONDS(45), &what, async || {
             for file in ["report.html", "report.md"] {
                 let key = keys::report(&incident.id, LAST_REVISION, file);
-                let page = world.store.get_bytes(&key).await?.with_context(|| format!("no `{key}`"))?;
+                let page = world
+                    .store
+                    .get_bytes(&key)
+                    .await?
+                    .with_context(|| format!("no `{key}`"))?;
                 let text = String::from_utf8_lossy(&page);
                 let release = incident.opened.release_id.as_str();
                 ensure!(text.contains(release), "`{key}` does not name {release}");
             }
             let key = keys::report(&incident.id, LAST_REVISION, "record.json");
-            world.store.get(&key).await?.with_context(|| format!("no `{key}`"))
+            world
+                .store
+                .get(&key)
+                .await?
+                .with_context(|| format!("no `{key}`"))
         })
         .await
 }
@@ -248,8 +292,13 @@ async fn reported(world: &World, incident: &Incident) -> anyhow::Result<Value> {
 /// When the gateway had the alert: the report's clock.
 fn received(record: &Value, opened_at: Timestamp) -> anyhow::Result<Timestamp> {
     let text = record.pointer("/clocks/received").and_then(Value::as_str);
-    let at: Timestamp = text.context("the report has no clock `received`")?.parse()?;
-    ensure!(at <= opened_at, "received at {at}, but decided at {opened_at}");
+    let at: Timestamp = text
+        .context("the report has no clock `received`")?
+        .parse()?;
+    ensure!(
+        at <= opened_at,
+        "received at {at}, but decided at {opened_at}"
+    );
     Ok(at)
 }
 
@@ -264,7 +313,10 @@ async fn told(world: &World, script: &Script, kind: Kind) -> anyhow::Result<()> 
                     anyhow::bail!("{channel} has {}", messages.len());
                 };
                 let chart = message.chart.as_deref().is_some_and(messages::is_png);
-                ensure!(kind != Kind::Firing || chart, "{channel} has it without a chart");
+                ensure!(
+                    kind != Kind::Firing || chart,
+                    "{channel} has it without a chart"
+                );
             }
             Ok(())
         })
@@ -282,11 +334,17 @@ async fn by_channel(
         };
         told.iter().filter(ours).cloned().collect()
     };
-    Ok(CHANNELS.iter().map(|channel| (*channel, of(channel))).collect())
+    Ok(CHANNELS
+        .iter()
+        .map(|channel| (*channel, of(channel)))
+        .collect())
 }
 
 /// Now.
-#[expect(clippy::disallowed_methods, reason = "the demo is a program of its own")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the demo is a program of its own"
+)]
 pub fn now() -> Timestamp {
     Timestamp::now()
 }

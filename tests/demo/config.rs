@@ -26,7 +26,10 @@ const TEMPLATES: [(&str, &str); 6] = [
     (include_str!("config/email.yaml"), "channels/email.yaml"),
     (include_str!("config/slack.yaml"), "channels/slack.yaml"),
     (include_str!("config/wecom.yaml"), "channels/wecom.yaml"),
-    (include_str!("config/dingtalk.yaml"), "channels/dingtalk.yaml"),
+    (
+        include_str!("config/dingtalk.yaml"),
+        "channels/dingtalk.yaml",
+    ),
 ];
 
 /// The alert rules of vmalert.
@@ -77,15 +80,20 @@ impl Files {
             for (place, value) in addresses {
                 text = text.replace(&format!("@{place}@"), value);
             }
-            let left = text.split('@').skip(1).step_by(2).find(|word| {
-                !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase())
-            });
+            let left = text
+                .split('@')
+                .skip(1)
+                .step_by(2)
+                .find(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase()));
             ensure!(left.is_none(), "`{name}`: nothing was given for {left:?}");
             self.write(name, &text)?;
         }
         if let Err(problems) = load::load(Some(&self.main()), Secrets::Read) {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            anyhow::bail!("the demo's configuration is wrong:\n{}", problems.join("\n"));
+            anyhow::bail!(
+                "the demo's configuration is wrong:\n{}",
+                problems.join("\n")
+            );
         }
         Ok(())
     }

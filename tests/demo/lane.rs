@@ -53,8 +53,14 @@ impl Incident {
     ///
     /// # Errors
     /// When there is none yet; says what was there instead.
-    pub fn find<T>(&self, pick: impl Fn(&LaneEvent) -> Option<T>) -> anyhow::Result<(Timestamp, T)> {
-        let found = self.events.iter().find_map(|(at, event)| Some((*at, pick(event)?)));
+    pub fn find<T>(
+        &self,
+        pick: impl Fn(&LaneEvent) -> Option<T>,
+    ) -> anyhow::Result<(Timestamp, T)> {
+        let found = self
+            .events
+            .iter()
+            .find_map(|(at, event)| Some((*at, pick(event)?)));
         found.with_context(|| {
             let last = self.events.last().map(|(_, event)| event);
             format!("the newest event of `{}` is {last:?}", self.id)
@@ -63,7 +69,10 @@ impl Incident {
 
     /// How many of its events `wanted` takes.
     pub fn count(&self, wanted: impl Fn(&LaneEvent) -> bool) -> usize {
-        self.events.iter().filter(|(_, event)| wanted(event)).count()
+        self.events
+            .iter()
+            .filter(|(_, event)| wanted(event))
+            .count()
     }
 }
 

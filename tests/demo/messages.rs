@@ -99,9 +99,15 @@ pub async fn collect(world: &World) -> anyhow::Result<Vec<Told>> {
 }
 
 /// How many messages of each kind about `service` each channel has, and their charts' bytes.
-pub fn of_service<'a>(told: &'a [Told], service: &str, kind: Kind) -> BTreeMap<&'static str, Vec<&'a Told>> {
-    let mut by_channel: BTreeMap<&'static str, Vec<&Told>> =
-        CHANNELS.iter().map(|channel| (*channel, Vec::new())).collect();
+pub fn of_service<'a>(
+    told: &'a [Told],
+    service: &str,
+    kind: Kind,
+) -> BTreeMap<&'static str, Vec<&'a Told>> {
+    let mut by_channel: BTreeMap<&'static str, Vec<&Told>> = CHANNELS
+        .iter()
+        .map(|channel| (*channel, Vec::new()))
+        .collect();
     for message in told {
         if message.kind == kind && message.service == Some(service) {
             by_channel.entry(message.channel).or_default().push(message);
@@ -150,20 +156,28 @@ fn lay_out(
 }
 
 fn mails(world: &World) -> anyhow::Result<Vec<Arrived>> {
-    world.smtp.mails()?.into_iter().map(|kept| {
-        let mail = MessageParser::default().parse(&kept.eml).context("a mail that is none")?;
-        let picture = mail.attachments().find(|part| {
-            part.content_type().is_some_and(|kind| kind.subtype() == Some("png"))
-        });
-        let subject = mail.subject().unwrap_or_default();
-        let body = mail.body_text(0).unwrap_or_default();
-        Ok(Arrived {
-            headline: subject.to_owned(),
-            text: format!("{subject}\n{body}"),
-            chart: picture.map(|part| part.contents().to_vec()),
-            file: Some(kept.path),
+    world
+        .smtp
+        .mails()?
+        .into_iter()
+        .map(|kept| {
+            let mail = MessageParser::default()
+                .parse(&kept.eml)
+                .context("a mail that is none")?;
+            let picture = mail.attachments().find(|part| {
+                part.content_type()
+                    .is_some_and(|kind| kind.subtype() == Some("png"))
+            });
+            let subject = mail.subject().unwrap_or_default();
+            let body = mail.body_text(0).unwrap_or_default();
+            Ok(Arrived {
+                headline: subject.to_owned(),
+                text: format!("{subject}\n{body}"),
+                chart: picture.map(|part| part.contents().to_vec()),
+                file: Some(kept.path),
+            })
         })
-    }).collect()
+        .collect()
 }
 
 /// A picture that comes as a message of its own belongs to the words before it.
@@ -192,8 +206,16 @@ async fn with_links(messages: Vec<chat::Message>) -> anyhow::Result<Vec<Arrived>
         let Some(url) = picture_link(&message.text) else {
             continue;
         };
-        let answer = process::client()?.get(url).send().await.context("fetch a chart")?;
-        ensure!(answer.status().is_success(), "a chart's link: {}", answer.status());
+        let answer = process::client()?
+            .get(url)
+            .send()
+            .await
+            .context("fetch a chart")?;
+        ensure!(
+            answer.status().is_success(),
+            "a chart's link: {}",
+            answer.status()
+        );
         message.chart = Some(answer.bytes().await?.to_vec());
     }
     Ok(arrived)

@@ -86,7 +86,11 @@ fn executions(world: &World) -> Vec<Fact> {
         let title = format!("{} {}", run.name, release.unwrap_or_default());
         let fact = |key: &str, what: String| (format!("{}/{key}", run.id), "spinnaker", what);
         facts.push(fact("start", format!("{title} starts ({})", run.id)));
-        for stage in run.stages.iter().filter(|stage| stage.status == "SUCCEEDED") {
+        for stage in run
+            .stages
+            .iter()
+            .filter(|stage| stage.status == "SUCCEEDED")
+        {
             let name = &stage.name;
             match stage.kind.as_str() {
                 "deployHosts" => {

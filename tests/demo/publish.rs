@@ -18,9 +18,19 @@ pub async fn release(world: &World, service: &str, release: &str) -> anyhow::Res
     let file = artifact.display().to_string();
     world
         .backstop(&[
-            "release", "publish", &config, "--service", service, "--tag", version, "--artifact", &file,
+            "release",
+            "publish",
+            &config,
+            "--service",
+            service,
+            "--tag",
+            version,
+            "--artifact",
+            &file,
         ])
         .await?;
-    world.timeline.say("backstop", format!("release publish {release}"));
+    world
+        .timeline
+        .say("backstop", format!("release publish {release}"));
     Ok(())
 }

@@ -26,7 +26,10 @@ impl Timeline {
 
     /// A heading.
     pub fn section(&self, title: &str) {
-        print(&format!("\n {title}\n {}", "-".repeat(title.chars().count())));
+        print(&format!(
+            "\n {title}\n {}",
+            "-".repeat(title.chars().count())
+        ));
     }
 
     /// One thing that happened: who did what.

@@ -113,14 +113,14 @@ impl World {
             secret: Some(files.secret("dingtalk-signing")?),
             ..Robot::default()
         };
-        let dingtalk =
-            DingTalk::start(&[(&files.secret("dingtalk")?, robot)], Time::real()).await;
+        let dingtalk = DingTalk::start(&[(&files.secret("dingtalk")?, robot)], Time::real()).await;
         timeline.say(
             "stand-ins",
             "Gate, Slack, WeCom and DingTalk listen; a real SMTP server does, too",
         );
 
-        let config = alertmanager::shipped_config(&gateway_url, &files.secret_file("alertmanager"))?;
+        let config =
+            alertmanager::shipped_config(&gateway_url, &files.secret_file("alertmanager"))?;
         let alertmanager = Alertmanager::start(&root.join("alertmanager"), &config).await?;
         let rules = root.join("config/vmalert");
         std::fs::create_dir_all(&rules).context("create the rules' folder")?;
@@ -207,7 +207,10 @@ impl World {
         product.extend([gateway, sync]);
         self.timeline.say(
             "backstop",
-            format!("`serve` at {} in mode enforce, `sync` beside it", self.gateway_url),
+            format!(
+                "`serve` at {} in mode enforce, `sync` beside it",
+                self.gateway_url
+            ),
         );
         Ok(())
     }
@@ -288,7 +291,9 @@ impl World {
 fn backstop_program() -> anyhow::Result<PathBuf> {
     let demo = std::env::current_exe().context("where is this program")?;
     let folder = demo.parent().and_then(Path::parent);
-    let program = folder.context("no folder above the examples")?.join("backstop");
+    let program = folder
+        .context("no folder above the examples")?
+        .join("backstop");
     ensure!(
         program.exists(),
         "`{}` is not there: `make demo` builds it",

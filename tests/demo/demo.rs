@@ -93,14 +93,24 @@ async fn main() -> ExitCode {
         return failed(timeline, &error);
     }
     if !ends_by_itself() {
-        timeline.note(format!("Everything stays up: {} . Ctrl-C ends it.", world.gateway_url));
+        timeline.note(format!(
+            "Everything stays up: {} . Ctrl-C ends it.",
+            world.gateway_url
+        ));
         drop(tokio::signal::ctrl_c().await);
     }
-    if summary.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if summary.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn failed(timeline: Timeline, error: &anyhow::Error) -> ExitCode {
-    timeline.note(format!("\n FAILED after {:.0} s: {error:#}", timeline.seconds()));
+    timeline.note(format!(
+        "\n FAILED after {:.0} s: {error:#}",
+        timeline.seconds()
+    ));
     ExitCode::FAILURE
 }
 
@@ -117,7 +127,10 @@ async fn play(world: &World, summary: &mut Summary) -> anyhow::Result<()> {
         acts::deployed(world, execution, Duration::from_secs(60)).await?;
     }
     tokio::time::sleep(SOAK).await;
-    timeline.say("spinnaker", "release 1 of both services has soaked: it is stable now");
+    timeline.say(
+        "spinnaker",
+        "release 1 of both services has soaked: it is stable now",
+    );
 
     timeline.section("Act 1: release 2 of checkout goes bad on batch 1 (5 %)");
     // Meanwhile release 2 of cart goes everywhere, in good health: it is for act 2.
@@ -160,24 +173,45 @@ fn close(world: &World, summary: &Summary) {
     timeline.section("Asked of the world from the outside");
     for check in &summary.checks {
         let mark = if check.ok { "ok  " } else { "FAIL" };
-        let seen = check.seen.as_ref().map_or(String::new(), |seen| format!(": {seen}"));
+        let seen = check
+            .seen
+            .as_ref()
+            .map_or(String::new(), |seen| format!(": {seen}"));
         timeline.note(format!("{mark}  {}{seen}", check.what));
     }
     timeline.section("To open");
     for act in &summary.acts {
         let clock = act.clocks.bad_sample_to_finished_seconds;
-        timeline.note(format!("act {}: first bad request to rolled back {clock:.0} s", act.act));
+        timeline.note(format!(
+            "act {}: first bad request to rolled back {clock:.0} s",
+            act.act
+        ));
         for (channel, messages) in &act.messages {
-            let Some(message) = messages.iter().find(|told| told.kind == messages::Kind::Firing) else {
+            let Some(message) = messages
+                .iter()
+                .find(|told| told.kind == messages::Kind::Firing)
+            else {
                 continue;
             };
-            let chart = message.chart.as_ref().map_or(String::new(), |file| format!("  {}", file.display()));
+            let chart = message
+                .chart
+                .as_ref()
+                .map_or(String::new(), |file| format!("  {}", file.display()));
             timeline.note(format!("  {channel:<9} {}{chart}", message.file.display()));
         }
-        timeline.note(format!("  report    {}", act.report.join("report.html").display()));
+        timeline.note(format!(
+            "  report    {}",
+            act.report.join("report.html").display()
+        ));
     }
-    timeline.note(format!("messages  {}", world.root.join("messages").display()));
-    timeline.note(format!("summary   {}", world.root.join("summary.json").display()));
+    timeline.note(format!(
+        "messages  {}",
+        world.root.join("messages").display()
+    ));
+    timeline.note(format!(
+        "summary   {}",
+        world.root.join("summary.json").display()
+    ));
     timeline.note(format!("logs      {}", world.root.join("logs").display()));
 }
 
