@@ -24,7 +24,7 @@ const LAST_REVISION: u32 = 3;
 #[derive(Debug, Clone, Copy)]
 pub struct Script {
     /// 1 or 2.
-    pub act: u32,
+    pub number: u32,
     /// What it shows.
     pub title: &'static str,
     /// The service.
@@ -107,7 +107,7 @@ pub async fn play(world: &World, script: &Script) -> anyhow::Result<Act> {
         .context("the execution is gone")?;
     let decision = &incident.opened.decision;
     Ok(Act {
-        act: script.act,
+        number: script.number,
         title: script.title.to_owned(),
         alert: Alert {
             name: script.alert.to_owned(),

@@ -75,7 +75,7 @@ const SERVICES: [Service; 2] = [
 #[tokio::main]
 async fn main() -> ExitCode {
     let timeline = Timeline::start();
-    timeline.section("Backstop: a release goes bad and is taken back");
+    timeline::section("Backstop: a release goes bad and is taken back");
     let mut summary = Summary::default();
     let world = match World::start(timeline).await {
         Ok(world) => Arc::new(world),
@@ -89,11 +89,11 @@ async fn main() -> ExitCode {
     summary.error = played.as_ref().err().map(|error| format!("{error:#}"));
     let written = summary.write(&world.root);
     close(&world, &summary);
-    for error in [played.err(), written.err()].into_iter().flatten() {
+    if let Err(error) = played.and(written) {
         return failed(timeline, &error);
     }
     if !ends_by_itself() {
-        timeline.note(format!(
+        timeline::note(format!(
             "Everything stays up: {} . Ctrl-C ends it.",
             world.gateway_url
         ));
@@ -107,7 +107,7 @@ async fn main() -> ExitCode {
 }
 
 fn failed(timeline: Timeline, error: &anyhow::Error) -> ExitCode {
-    timeline.note(format!(
+    timeline::note(format!(
         "\n FAILED after {:.0} s: {error:#}",
         timeline.seconds()
     ));
@@ -117,14 +117,14 @@ fn failed(timeline: Timeline, error: &anyhow::Error) -> ExitCode {
 async fn play(world: &World, summary: &mut Summary) -> anyhow::Result<()> {
     let timeline = world.timeline;
     let [checkout, cart] = SERVICES;
-    timeline.section("Before: release 1 of both services is published, deployed and soaked");
+    timeline::section("Before: release 1 of both services is published, deployed and soaked");
     for service in SERVICES {
         publish::release(world, service.name, service.stable).await?;
         publish::release(world, service.name, service.bad).await?;
     }
     let stable = SERVICES.map(|service| acts::deploy(world, service.name, service.stable, SHORT));
     for execution in &stable {
-        acts::deployed(world, execution, Duration::from_secs(60)).await?;
+        acts::deployed(world, execution, Duration::from_mins(1)).await?;
     }
     tokio::time::sleep(SOAK).await;
     timeline.say(
@@ -132,14 +132,14 @@ async fn play(world: &World, summary: &mut Summary) -> anyhow::Result<()> {
         "release 1 of both services has soaked: it is stable now",
     );
 
-    timeline.section("Act 1: release 2 of checkout goes bad on batch 1 (5 %)");
+    timeline::section("Act 1: release 2 of checkout goes bad on batch 1 (5 %)");
     // Meanwhile release 2 of cart goes everywhere, in good health: it is for act 2.
     let full = acts::deploy(world, cart.name, cart.bad, SHORT);
     let canary = acts::deploy(world, checkout.name, checkout.bad, LONG);
     acts::stage_runs(world, &canary, "Soak batch 1").await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
     let first = Script {
-        act: 1,
+        number: 1,
         title: "a bad canary takes its batch back",
         service: checkout.name,
         bad: checkout.bad,
@@ -149,10 +149,10 @@ async fn play(world: &World, summary: &mut Summary) -> anyhow::Result<()> {
     };
     summary.acts.push(acts::play(world, &first).await?);
 
-    timeline.section("Act 2: release 2 of cart goes bad at 100 %");
-    acts::deployed(world, &full, Duration::from_secs(60)).await?;
+    timeline::section("Act 2: release 2 of cart goes bad at 100 %");
+    acts::deployed(world, &full, Duration::from_mins(1)).await?;
     let second = Script {
-        act: 2,
+        number: 2,
         title: "a bad full rollout goes back to the last stable release",
         service: cart.name,
         bad: cart.bad,
@@ -169,22 +169,21 @@ async fn play(world: &World, summary: &mut Summary) -> anyhow::Result<()> {
 
 /// What a person wants to open now.
 fn close(world: &World, summary: &Summary) {
-    let timeline = world.timeline;
-    timeline.section("Asked of the world from the outside");
+    timeline::section("Asked of the world from the outside");
     for check in &summary.checks {
         let mark = if check.ok { "ok  " } else { "FAIL" };
         let seen = check
             .seen
             .as_ref()
             .map_or(String::new(), |seen| format!(": {seen}"));
-        timeline.note(format!("{mark}  {}{seen}", check.what));
+        timeline::note(format!("{mark}  {}{seen}", check.what));
     }
-    timeline.section("To open");
+    timeline::section("To open");
     for act in &summary.acts {
         let clock = act.clocks.bad_sample_to_finished_seconds;
-        timeline.note(format!(
+        timeline::note(format!(
             "act {}: first bad request to rolled back {clock:.0} s",
-            act.act
+            act.number
         ));
         for (channel, messages) in &act.messages {
             let Some(message) = messages
@@ -197,22 +196,22 @@ fn close(world: &World, summary: &Summary) {
                 .chart
                 .as_ref()
                 .map_or(String::new(), |file| format!("  {}", file.display()));
-            timeline.note(format!("  {channel:<9} {}{chart}", message.file.display()));
+            timeline::note(format!("  {channel:<9} {}{chart}", message.file.display()));
         }
-        timeline.note(format!(
+        timeline::note(format!(
             "  report    {}",
             act.report.join("report.html").display()
         ));
     }
-    timeline.note(format!(
+    timeline::note(format!(
         "messages  {}",
         world.root.join("messages").display()
     ));
-    timeline.note(format!(
+    timeline::note(format!(
         "summary   {}",
         world.root.join("summary.json").display()
     ));
-    timeline.note(format!("logs      {}", world.root.join("logs").display()));
+    timeline::note(format!("logs      {}", world.root.join("logs").display()));
 }
 
 #[expect(clippy::disallowed_methods, reason = "the demo's one switch")]

@@ -128,13 +128,12 @@ fn lay_out(
         .map_or(Kind::Other, |(_, kind)| *kind);
     let word = serde_json::to_value(kind)?;
     let stem = format!("{number:02}-{}", word.as_str().unwrap_or_default());
-    let file = match &message.file {
-        Some(mail) => mail.clone(),
-        None => {
-            let file = folder.join(format!("{stem}.md"));
-            std::fs::write(&file, &message.text).context("write a message")?;
-            file
-        }
+    let file = if let Some(mail) = &message.file {
+        mail.clone()
+    } else {
+        let file = folder.join(format!("{stem}.md"));
+        std::fs::write(&file, &message.text).context("write a message")?;
+        file
     };
     let chart = match &message.chart {
         None => None,

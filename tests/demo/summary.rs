@@ -38,7 +38,7 @@ pub struct Check {
 #[derive(Debug, Serialize)]
 pub struct Act {
     /// 1 or 2.
-    pub act: u32,
+    pub number: u32,
     /// What it shows.
     pub title: String,
     /// The alert as it was received.

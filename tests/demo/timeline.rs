@@ -24,23 +24,21 @@ impl Timeline {
         self.started.elapsed().as_secs_f64()
     }
 
-    /// A heading.
-    pub fn section(&self, title: &str) {
-        print(&format!(
-            "\n {title}\n {}",
-            "-".repeat(title.chars().count())
-        ));
-    }
-
     /// One thing that happened: who did what.
     pub fn say(&self, who: &str, what: impl Display) {
         print(&format!("{:>7.1}s  {who:<12}  {what}", self.seconds()));
     }
+}
 
-    /// Text without a time.
-    pub fn note(&self, text: impl Display) {
-        print(&format!(" {text}"));
-    }
+/// A heading.
+pub fn section(title: &str) {
+    let rule = "-".repeat(title.chars().count());
+    print(&format!("\n {title}\n {rule}"));
+}
+
+/// Text without a time.
+pub fn note(text: impl Display) {
+    print(&format!(" {text}"));
 }
 
 /// A closed pipe behind us (`make demo | head`) is no reason to end the demo.

@@ -76,27 +76,10 @@ impl World {
     /// # Errors
     /// What did not start, with its last lines.
     pub async fn start(timeline: Timeline) -> anyhow::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/demo");
-        if root.exists() {
-            std::fs::remove_dir_all(&root).context("remove the last run's files")?;
-        }
-        std::fs::create_dir_all(root.join("logs")).context("create target/demo")?;
+        let root = fresh_folder()?;
         let gateway_port = process::free_port()?;
         let gateway_url = format!("http://127.0.0.1:{gateway_port}");
-
-        let fleet = Fleet::shared(ENV, &SERVICES.map(|s| (s.name, s.old)), HOSTS, 7);
-        let metrics = VictoriaMetrics::start(&root.join("victoria-metrics")).await?;
-        let (span, step) = HISTORY;
-        feed::backfill(&fleet, &metrics.importer, span, step).await?;
-        let feed = Feed::start(fleet.clone(), metrics.importer.clone());
-        timeline.say(
-            "metrics",
-            format!(
-                "{HOSTS} hosts, {} services, {} minutes of history in VictoriaMetrics",
-                SERVICES.len(),
-                span.as_secs() / 60
-            ),
-        );
+        let (fleet, metrics, feed) = history(&root, timeline).await?;
 
         let options = Options::default();
         let files = Files::with_secrets(&root.join("config"), &options.password)?;
@@ -118,19 +101,7 @@ impl World {
             "stand-ins",
             "Gate, Slack, WeCom and DingTalk listen; a real SMTP server does, too",
         );
-
-        let config =
-            alertmanager::shipped_config(&gateway_url, &files.secret_file("alertmanager"))?;
-        let alertmanager = Alertmanager::start(&root.join("alertmanager"), &config).await?;
-        let rules = root.join("config/vmalert");
-        std::fs::create_dir_all(&rules).context("create the rules' folder")?;
-        std::fs::write(rules.join("rules.yml"), RULES).context("write the rules")?;
-        let notifiers = [
-            Notifier::new(alertmanager.url()),
-            Notifier::new(&gateway_url).with_token(files.secret("vmalert")?),
-        ];
-        let vmalert =
-            Vmalert::start(&root.join("vmalert"), &rules, &metrics.url(), &notifiers).await?;
+        let (alertmanager, vmalert) = alerting(&root, &files, &gateway_url, &metrics).await?;
         timeline.say(
             "alerting",
             "vmalert tells Alertmanager and, at the same time, the gateway",
@@ -285,6 +256,62 @@ impl World {
     pub fn missed_samples(&self) -> u64 {
         self.feed.missed()
     }
+}
+
+/// `target/demo`, emptied.
+fn fresh_folder() -> anyhow::Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/demo");
+    if root.exists() {
+        std::fs::remove_dir_all(&root).context("remove the last run's files")?;
+    }
+    std::fs::create_dir_all(root.join("logs")).context("create target/demo")?;
+    Ok(root)
+}
+
+/// The fleet, and a metrics store that has known it for a while.
+async fn history(
+    root: &Path,
+    timeline: Timeline,
+) -> anyhow::Result<(Fleet, VictoriaMetrics, Feed)> {
+    let fleet = Fleet::shared(
+        ENV,
+        &SERVICES.map(|service| (service.name, service.old)),
+        HOSTS,
+        7,
+    );
+    let metrics = VictoriaMetrics::start(&root.join("victoria-metrics")).await?;
+    let (span, step) = HISTORY;
+    feed::backfill(&fleet, &metrics.importer, span, step).await?;
+    let feed = Feed::start(fleet.clone(), metrics.importer.clone());
+    let (services, minutes) = (SERVICES.len(), span.as_secs() / 60);
+    timeline.say(
+        "metrics",
+        format!(
+            "{HOSTS} hosts, {services} services, {minutes} minutes of history in VictoriaMetrics"
+        ),
+    );
+    Ok((fleet, metrics, feed))
+}
+
+/// Alertmanager with the shipped configuration, and vmalert, which tells it and the gateway.
+async fn alerting(
+    root: &Path,
+    files: &Files,
+    gateway: &str,
+    metrics: &VictoriaMetrics,
+) -> anyhow::Result<(Alertmanager, Vmalert)> {
+    let config = alertmanager::shipped_config(gateway, &files.secret_file("alertmanager"))?;
+    let alertmanager = Alertmanager::start(&root.join("alertmanager"), &config).await?;
+    let rules = root.join("config/vmalert");
+    std::fs::create_dir_all(&rules).context("create the rules' folder")?;
+    std::fs::write(rules.join("rules.yml"), RULES).context("write the rules")?;
+    let notifiers = [
+        Notifier::new(alertmanager.url()),
+        Notifier::new(gateway).with_token(files.secret("vmalert")?),
+    ];
+    let folder = root.join("vmalert");
+    let vmalert = Vmalert::start(&folder, &rules, &metrics.url(), &notifiers).await?;
+    Ok((alertmanager, vmalert))
 }
 
 /// `backstop`, built beside this example.

@@ -18,4 +18,5 @@ mod gate_stages;
 mod licences;
 mod real_mail;
 mod real_tools;
+mod shipped_pipelines;
 mod simulated_fleet;
