@@ -93,10 +93,10 @@ async fn main() -> ExitCode {
         return failed(timeline, &error);
     }
     if !ends_by_itself() {
-        timeline::note(format!(
-            "Everything stays up: {} . Ctrl-C ends it.",
-            world.gateway_url
-        ));
+        timeline::section("Everything stays up; Ctrl-C ends it");
+        for (name, url) in world.pages() {
+            timeline::note(format!("{name:<13} {url}"));
+        }
         drop(tokio::signal::ctrl_c().await);
     }
     if summary.ok {
@@ -119,8 +119,8 @@ async fn play(world: &World, summary: &mut Summary) -> anyhow::Result<()> {
     let [checkout, cart] = SERVICES;
     timeline::section("Before: release 1 of both services is published, deployed and soaked");
     for service in SERVICES {
-        publish::release(world, service.name, service.stable).await?;
-        publish::release(world, service.name, service.bad).await?;
+        publish::release(world, service.stable).await?;
+        publish::release(world, service.bad).await?;
     }
     let stable = SERVICES.map(|service| acts::deploy(world, service.name, service.stable, SHORT));
     for execution in &stable {

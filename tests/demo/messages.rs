@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use anyhow::{Context as _, ensure};
 use mail_parser::{MessageParser, MimeHeaders as _};
@@ -87,7 +88,10 @@ pub async fn collect(world: &World) -> anyhow::Result<Vec<Told>> {
         ("email", mails(world)?),
         ("slack", chats(world.slack.messages())),
         ("wecom", chats(world.wecom.messages())),
-        ("dingtalk", with_links(world.dingtalk.messages()).await?),
+        (
+            "dingtalk",
+            with_links(world, world.dingtalk.messages()).await?,
+        ),
     ] {
         let folder = world.root.join("messages").join(channel);
         std::fs::create_dir_all(&folder).context("create a folder of messages")?;
@@ -132,14 +136,14 @@ fn lay_out(
         mail.clone()
     } else {
         let file = folder.join(format!("{stem}.md"));
-        std::fs::write(&file, &message.text).context("write a message")?;
+        write(&file, message.text.as_bytes())?;
         file
     };
     let chart = match &message.chart {
         None => None,
         Some(bytes) => {
             let file = folder.join(format!("{stem}.png"));
-            std::fs::write(&file, bytes).context("write a chart")?;
+            write(&file, bytes)?;
             Some(file)
         }
     };
@@ -198,26 +202,45 @@ fn chats(messages: Vec<chat::Message>) -> Vec<Arrived> {
     arrived
 }
 
-/// DingTalk's clients fetch pictures from where a message points; so does this.
-async fn with_links(messages: Vec<chat::Message>) -> anyhow::Result<Vec<Arrived>> {
+/// DingTalk's clients fetch pictures from where a message points; so does this, once each.
+async fn with_links(world: &World, messages: Vec<chat::Message>) -> anyhow::Result<Vec<Arrived>> {
+    let kept = || {
+        world
+            .pictures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    };
     let mut arrived = chats(messages);
     for message in &mut arrived {
-        let Some(url) = picture_link(&message.text) else {
+        let Some(url) = picture_link(&message.text).map(str::to_owned) else {
             continue;
         };
-        let answer = process::client()?
-            .get(url)
-            .send()
-            .await
-            .context("fetch a chart")?;
-        ensure!(
-            answer.status().is_success(),
-            "a chart's link: {}",
-            answer.status()
-        );
-        message.chart = Some(answer.bytes().await?.to_vec());
+        let known = kept().get(&url).cloned();
+        message.chart = Some(match known {
+            Some(bytes) => bytes,
+            None => fetch(&url).await?,
+        });
+        kept().extend(message.chart.clone().map(|bytes| (url, bytes)));
     }
     Ok(arrived)
+}
+
+async fn fetch(url: &str) -> anyhow::Result<Vec<u8>> {
+    let answer = process::client()?.get(url).send().await;
+    let answer = answer.context("fetch a chart")?;
+    let status = answer.status();
+    ensure!(status.is_success(), "a chart's link is answered {status}");
+    Ok(answer.bytes().await?.to_vec())
+}
+
+/// Writes a file that is not there as it should be yet; readers never see half of one.
+fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    if std::fs::read(file).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let part = file.with_extension("part");
+    std::fs::write(&part, bytes).context("write a message")?;
+    std::fs::rename(&part, file).context("write a message")
 }
 
 /// The address in `![words](address)`.

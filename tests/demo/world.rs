@@ -1,5 +1,6 @@
 //! Everything around the gateway, started in order, and the gateway itself.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -66,7 +67,9 @@ pub struct World {
     pub gateway_url: String,
     /// The children that are the product.
     product: Mutex<Vec<Process>>,
-    _alertmanager: Alertmanager,
+    /// Pictures fetched from where a message points.
+    pub pictures: Mutex<BTreeMap<String, Vec<u8>>>,
+    alertmanager: Alertmanager,
     feed: Feed,
 }
 
@@ -142,7 +145,8 @@ impl World {
             store,
             gateway_url,
             product: Mutex::default(),
-            _alertmanager: alertmanager,
+            pictures: Mutex::default(),
+            alertmanager,
             feed,
         };
         world.start_product(gateway_port).await?;
@@ -191,25 +195,6 @@ impl World {
         self.root.join(format!("logs/{name}.log"))
     }
 
-    /// Runs a verb of `backstop` to its end.
-    ///
-    /// # Errors
-    /// When it does not end well; with what it said.
-    pub async fn backstop(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut command = tokio::process::Command::new(backstop_program()?);
-        command.args(arguments);
-        let output = command.output().await.context("run `backstop`")?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "`backstop {}` ended with {}:\n{said}{complaint}",
-            arguments.join(" "),
-            output.status
-        );
-        Ok(said)
-    }
-
     /// Waits for a step of the demo; an error of `probe` means "not yet".
     ///
     /// # Errors
@@ -250,6 +235,15 @@ impl World {
             ensure!(!ended, "{process:?} has ended:\n{}", process.tail());
         }
         Ok(())
+    }
+
+    /// What has a page of its own: name and address.
+    pub fn pages(&self) -> [(&'static str, String); 3] {
+        [
+            ("backstop", self.gateway_url.clone()),
+            ("vmalert", self.vmalert.url()),
+            ("alertmanager", self.alertmanager.url()),
+        ]
     }
 
     /// How many pushes of samples have failed.
