@@ -174,7 +174,12 @@ fn mails(world: &World) -> anyhow::Result<Vec<Arrived>> {
             let subject = mail.subject().unwrap_or_default();
             let body = mail.body_text(0).unwrap_or_default();
             Ok(Arrived {
-                headline: subject.to_owned(),
+                // A thread's subject carries no state; the first line does.
+                headline: body
+                    .lines()
+                    .find(|line| !line.trim().is_empty())
+                    .unwrap_or_default()
+                    .to_owned(),
                 text: format!("{subject}\n{body}"),
                 chart: picture.map(|part| part.contents().to_vec()),
                 file: Some(kept.path),
@@ -238,7 +243,7 @@ fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     if std::fs::read(file).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    let part = file.with_extension("part");
+    let part = file.with_extension(format!("{}.part", uuid::Uuid::new_v4().simple()));
     std::fs::write(&part, bytes).context("write a message")?;
     std::fs::rename(&part, file).context("write a message")
 }
