@@ -175,17 +175,19 @@ fn mails(world: &World) -> anyhow::Result<Vec<Arrived>> {
             let body = mail.body_text(0).unwrap_or_default();
             Ok(Arrived {
                 // A thread's subject carries no state; the first line does.
-                headline: body
-                    .lines()
-                    .find(|line| !line.trim().is_empty())
-                    .unwrap_or_default()
-                    .to_owned(),
+                headline: first_line(&body),
                 text: format!("{subject}\n{body}"),
                 chart: picture.map(|part| part.contents().to_vec()),
                 file: Some(kept.path),
             })
         })
         .collect()
+}
+
+fn first_line(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty());
+    first.unwrap_or_default().to_owned()
 }
 
 /// A picture that comes as a message of its own belongs to the words before it.
@@ -197,7 +199,7 @@ fn chats(messages: Vec<chat::Message>) -> Vec<Arrived> {
                 last.chart = message.image;
             }
             _ => arrived.push(Arrived {
-                headline: message.text.chars().take(160).collect(),
+                headline: first_line(&message.text),
                 text: message.text,
                 chart: message.image,
                 file: None,
