@@ -1,3 +1,7 @@
 //! The `backstop` binary: hands over to [`backstop::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    backstop::cli::main()
+}

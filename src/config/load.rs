@@ -77,8 +77,15 @@ pub fn load_web_config(file: &Path) -> Result<WebConfig, Vec<Problem>> {
     let name = file.display().to_string();
     let raw: RawWebConfig = read_yaml(&name, &read(file)?)?;
     let root = file.parent().unwrap_or(Path::new("."));
+    let users = raw.basic_auth_users.into_iter();
+    let basic_auth_users = users
+        .map(|(name, hash)| (name, Secret::new(hash)))
+        .collect();
     let Some(tls) = raw.tls_server_config else {
-        return Ok(WebConfig::default());
+        return Ok(WebConfig {
+            tls: None,
+            basic_auth_users,
+        });
     };
     let wants_client = match &tls.client_auth_type {
         None => tls.client_ca_file.is_some(),
@@ -106,7 +113,10 @@ pub fn load_web_config(file: &Path) -> Result<WebConfig, Vec<Problem>> {
         key_file: root.join(tls.key_file),
         client_ca_file,
     };
-    Ok(WebConfig { tls: Some(tls) })
+    Ok(WebConfig {
+        tls: Some(tls),
+        basic_auth_users,
+    })
 }
 
 /// The digest of everything [`load`] would read, without judging it: what a reload compares.

@@ -388,6 +388,8 @@ impl Default for Timing {
 pub struct WebConfig {
     /// Certificate and key.
     pub tls: Option<TlsFiles>,
+    /// Users of basic login by name, with bcrypt hashes; they may ingest and read.
+    pub basic_auth_users: BTreeMap<String, Secret>,
 }
 
 /// Files of a TLS listener; read again for every connection, so that rotation needs no restart.

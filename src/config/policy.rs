@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
@@ -21,55 +22,74 @@ use crate::domain::policy::{
 /// Pause between two incidents of a lane when the file names none.
 const DEFAULT_COOLDOWN: Duration = Duration::from_mins(30);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
+    #[schemars(with = "Vec<String>")]
     services: Spanned<Vec<Spanned<String>>>,
+    #[schemars(with = "Vec<RawRule>")]
     rules: Spanned<Vec<RawRule>>,
     #[serde(default)]
     guards: RawGuards,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRule {
+    #[schemars(with = "String")]
     name: Spanned<String>,
+    #[schemars(with = "Vec<String>")]
     matchers: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
     phase: Vec<Phase>,
     #[serde(default, rename = "for")]
+    #[schemars(with = "Option<String>")]
     for_: Option<Spanned<String>>,
     #[serde(default)]
     min_hosts: u32,
     action: Action,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     verify: Option<Spanned<String>>,
     #[serde(default)]
+    #[schemars(with = "Option<NoData>")]
     on_no_data: Option<Spanned<NoData>>,
     #[serde(default)]
     approval: Option<RawApproval>,
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     channels: Vec<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawApproval {
+    #[schemars(with = "String")]
     expires: Spanned<String>,
     then: Expiry,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawGuards {
     #[serde(default)]
     mode: Option<Mode>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     cooldown: Option<Spanned<String>>,
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     freeze: Vec<Spanned<String>>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     min_capacity: Option<Spanned<String>>,
+}
+
+/// The JSON schema of a file of `rules/policy/`.
+pub fn schema() -> Schema {
+    let mut schema = schemars::schema_for!(RawPolicy);
+    schema.insert("title".to_owned(), "Policy".into());
+    schema
 }
 
 /// Reads one file of `rules/policy/`.

@@ -501,6 +501,8 @@ pub struct RawDingtalk {
 pub struct RawWebConfig {
     /// TLS of the listener.
     pub tls_server_config: Option<RawTls>,
+    /// Users of basic login by name, each with a bcrypt hash; they may ingest and read.
+    pub basic_auth_users: BTreeMap<String, String>,
 }
 
 /// `tls_server_config:`

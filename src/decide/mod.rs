@@ -70,36 +70,54 @@ pub struct AlertRule {
     pub group: Option<String>,
 }
 
-/// Judges one accusation.
+/// Judges one accusation, or says which evidence that takes.
 ///
 /// A rollback needs every guard's pass; any no makes it a notice with the reason, anything else a
 /// hold. In mode `shadow` the rollback that would be done comes out with `shadow: true`. A hold
 /// whose `recheck_at` is None is released by a person only.
 pub fn decide(facts: &Facts<'_>) -> Answer {
+    match wanted_evidence(facts) {
+        Some(request) => Answer::NeedsEvidence(request),
+        None => Answer::Decided(Box::new(decide_as_is(facts))),
+    }
+}
+
+/// Judges one accusation by what is known: evidence that is missing holds.
+pub fn decide_as_is(facts: &Facts<'_>) -> Decision {
     let accusation = facts.accusation;
     let (Some(policy), Some(rule)) = (accusation.policy, accusation.rule) else {
-        return Answer::Decided(Box::new(notice(facts)));
+        return notice(facts);
     };
     let case = Case::of(facts, policy, rule);
     match rule.action {
-        Action::Notify => Answer::Decided(Box::new(notice(facts))),
+        Action::Notify => notice(facts),
         Action::Hold => {
             let findings = Findings::ask(&case, is_cheap);
-            Answer::Decided(Box::new(conclude(&case, findings, Verdict::Hold)))
+            conclude(&case, findings, Verdict::Hold)
         }
         Action::Rollback | Action::RollbackBatch | Action::RollbackFull => {
             let findings = Findings::ask(&case, |_| true);
-            if facts.evidence.is_none()
-                && !findings.denied()
-                && findings.passed(|guard| is_cheap(guard) && guard != Guard::Mode)
-                && let Some(request) = request(&case)
-            {
-                return Answer::NeedsEvidence(request);
-            }
             let wanted = case.scope.clone().map_or(Verdict::Hold, Verdict::Rollback);
-            Answer::Decided(Box::new(conclude(&case, findings, wanted)))
+            conclude(&case, findings, wanted)
         }
     }
+}
+
+/// The evidence that would make the difference: a rollback is wanted, and nothing that is known
+/// speaks against it.
+fn wanted_evidence(facts: &Facts<'_>) -> Option<EvidenceRequest> {
+    if facts.evidence.is_some() {
+        return None;
+    }
+    let (policy, rule) = (facts.accusation.policy?, facts.accusation.rule?);
+    if !rule.action.is_rollback() {
+        return None;
+    }
+    let case = Case::of(facts, policy, rule);
+    let findings = Findings::ask(&case, |_| true);
+    let nothing_speaks_against =
+        !findings.denied() && findings.passed(|guard| is_cheap(guard) && guard != Guard::Mode);
+    nothing_speaks_against.then(|| request(&case)).flatten()
 }
 
 /// Guards that need nothing but the delivery and the catalog.

@@ -10,10 +10,22 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::alert::Alert;
 use super::decision::{Decision, Scope};
 use super::id::{
     DeploymentId, Env, ExecutionId, Host, IncidentId, LaneName, ReleaseId, ReplicaId, Service,
 };
+
+mod fold;
+mod illegal;
+mod incident;
+#[cfg(test)]
+mod tests;
+
+pub use illegal::Illegal;
+
+/// How often an incident may be sent to Spinnaker, all attempts that came to nothing included.
+pub const MAX_ATTEMPTS: u32 = 3;
 
 /// One link of a lane's chain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +56,14 @@ pub struct Plan {
     pub target: ReleaseId,
     /// The pipeline's parameters, mapped.
     pub parameters: BTreeMap<String, String>,
+    /// Whether the pipeline's first stage asks for admission. Without it nothing keeps a second
+    /// execution of an attempt from touching hosts.
+    #[serde(default = "asks")]
+    pub admission: bool,
+}
+
+fn asks() -> bool {
+    true
 }
 
 /// Who asked for an incident.
@@ -88,6 +108,10 @@ pub struct Opened {
     pub thread: String,
     /// The channels that were told.
     pub channels: Vec<super::id::ChannelName>,
+    /// The alerts behind it as last delivered, the first few of many: what the report shows after
+    /// they ended.
+    #[serde(default)]
+    pub alerts: Vec<Alert>,
     /// The incident this one escalates; the same append closes it.
     pub supersedes: Option<IncidentId>,
 }
@@ -301,6 +325,8 @@ pub struct Incident {
     pub recovery: Option<(Ending, String)>,
     /// The newest report revision.
     pub revision: u32,
+    /// Who gave it up, and why.
+    pub abandoned: Option<(String, String)>,
     /// How and when it ended.
     pub ending: Option<Ending>,
     /// When it closed.
@@ -339,7 +365,7 @@ pub struct BatchStart {
 }
 
 /// A lane folded from its events.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LaneState {
     /// The number the next append must win; the epoch is one less.
     pub next_seq: u64,
@@ -351,4 +377,6 @@ pub struct LaneState {
     pub closed: Vec<Incident>,
     /// Deployments an incident has stopped: no batch of theirs may start any more.
     pub stopped: BTreeSet<DeploymentId>,
+    /// Links without effect: not legal where they stand, or not of this version's vocabulary.
+    pub skipped: u64,
 }

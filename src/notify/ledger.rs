@@ -17,11 +17,13 @@ use tokio::sync::Mutex;
 use super::channel::Receipt;
 use crate::domain::clock::{self, SharedClock};
 use crate::domain::id::{ChannelName, ReplicaId};
-use crate::domain::notice::Message;
+use crate::domain::notice::{Message, NoticeKind};
 use crate::store::{Created, Store, StoreError, chain, keys};
 
 /// Chains kept in memory; a colder one is read again.
 const CACHED_CHAINS: u64 = 10_000;
+/// Facts kept in memory, by channel.
+const TOLD_FACTS: u64 = 200_000;
 /// How long an idle chain is kept in memory.
 const CHAIN_IDLE: Duration = Duration::from_hours(2);
 /// A cold chain is read within this time, or the store counts as away.
@@ -104,6 +106,19 @@ pub enum Recorded {
     Alone(Box<Message>, StoreError),
 }
 
+/// A message of the past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// To whom.
+    pub channel: ChannelName,
+    /// When it was written down.
+    pub at: Timestamp,
+    /// What it was about.
+    pub kind: NoticeKind,
+    /// `sent`, `pending`, or the vendor's refusal.
+    pub outcome: String,
+}
+
 #[derive(Debug, Default)]
 struct ChainState {
     next_seq: u64,
@@ -118,6 +133,9 @@ pub struct Ledger {
     me: ReplicaId,
     chains: Cache<String, Arc<Mutex<ChainState>>>,
     roots: Cache<String, Receipt>,
+    /// Facts this replica knows to be told, by channel and whatever the thread: Alertmanager and a
+    /// vmalert that posts directly tell of the same episode under different group keys.
+    told: Cache<(ChannelName, String), ()>,
     /// How long a claim keeps others from sending.
     claim: Duration,
 }
@@ -133,12 +151,17 @@ impl Ledger {
             .max_capacity(CACHED_CHAINS)
             .time_to_idle(CHAIN_IDLE)
             .build();
+        let told = Cache::builder()
+            .max_capacity(TOLD_FACTS)
+            .time_to_live(DAY)
+            .build();
         Self {
             store,
             clock,
             me,
             chains,
             roots,
+            told,
             claim,
         }
     }
@@ -161,7 +184,10 @@ impl Ledger {
         };
         let mut state = state.lock().await;
         loop {
-            message.covers.retain(|fact| !state.covered.contains(fact));
+            let channel = &message.channel;
+            message
+                .covers
+                .retain(|fact| !state.covered.contains(fact) && !self.is_told(channel, fact));
             if message.covers.is_empty() {
                 return Recorded::Known;
             }
@@ -178,6 +204,7 @@ impl Ledger {
             match chain::append(&self.store, &chain, key.seq, &entry).await {
                 Ok(Created::Mine) => {
                     state.next_seq += 1;
+                    self.mark_told(&message).await;
                     state.covered.extend(message.covers.iter().cloned());
                     return Recorded::New(key, Box::new(message));
                 }
@@ -193,34 +220,27 @@ impl Ledger {
 
     /// Remembers, in this replica only, that a message went out while the store was away.
     pub async fn remember(&self, message: &Message) {
-        let now = self.clock.now();
-        let chain = keys::ledger(&keys::day(now), &message.channel, &message.notice.thread);
-        let state = self
-            .chains
-            .get_with(chain, async {
-                Arc::new(Mutex::new(ChainState {
-                    next_seq: 1,
-                    ..ChainState::default()
-                }))
-            })
-            .await;
-        state
-            .lock()
-            .await
-            .covered
-            .extend(message.covers.iter().cloned());
+        self.mark_told(message).await;
     }
 
-    /// Facts of `message` that this replica knows to be told, even while the store is away.
-    pub async fn is_known_here(&self, message: &Message) -> bool {
-        let chain = keys::ledger(
-            &keys::day(self.clock.now()),
-            &message.channel,
-            &message.notice.thread,
-        );
-        match self.chains.get(&chain).await {
-            Some(state) => message.covers.is_subset(&state.lock().await.covered),
-            None => false,
+    /// Whether this replica knows that all of `facts` were told, or are being told, to a channel.
+    pub fn is_known_here<'a>(
+        &self,
+        channel: &ChannelName,
+        facts: impl IntoIterator<Item = &'a String>,
+    ) -> bool {
+        facts.into_iter().all(|fact| self.is_told(channel, fact))
+    }
+
+    fn is_told(&self, channel: &ChannelName, fact: &str) -> bool {
+        self.told.contains_key(&(channel.clone(), fact.to_owned()))
+    }
+
+    async fn mark_told(&self, message: &Message) {
+        for fact in &message.covers {
+            self.told
+                .insert((message.channel.clone(), fact.clone()), ())
+                .await;
         }
     }
 
@@ -351,6 +371,43 @@ impl Ledger {
             }
         }
         None
+    }
+
+    /// Messages of a thread since `since`, oldest first; what can't be read is left out.
+    pub async fn history(
+        &self,
+        channel: &ChannelName,
+        thread: &str,
+        since: Timestamp,
+    ) -> Vec<Told> {
+        let now = self.clock.now();
+        let mut told = Vec::new();
+        let mut days = vec![keys::day(since), keys::day(now)];
+        days.dedup();
+        for day in days {
+            let chain = keys::ledger(&day, channel, thread);
+            let entries = chain::read_from::<Entry>(&self.store, &chain, 1)
+                .await
+                .unwrap_or_default();
+            for (seq, entry) in entries {
+                let key = EntryKey {
+                    chain: chain.clone(),
+                    seq,
+                };
+                let outcome = match self.store.get::<End>(&key.beside("end")).await {
+                    Ok(Some(End::Sent { .. })) => "sent".to_owned(),
+                    Ok(Some(End::Failed { code, .. })) => format!("refused: {code}"),
+                    Ok(None) | Err(_) => "pending".to_owned(),
+                };
+                told.push(Told {
+                    channel: channel.clone(),
+                    at: entry.at,
+                    kind: entry.message.notice.kind,
+                    outcome,
+                });
+            }
+        }
+        told
     }
 
     async fn ends(&self, chain: &str) -> Vec<u64> {

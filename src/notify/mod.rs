@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use self::channel::Notifier;
 use self::courier::{Courier, Fate};
+pub use self::ledger::Told;
 use self::ledger::{Ledger, Recorded};
 use crate::domain::clock::SharedClock;
 use crate::domain::id::{ChannelName, ReplicaId};
@@ -141,6 +142,16 @@ impl Notify {
         self.couriers.keys()
     }
 
+    /// Whether this replica knows that a channel was told all of `facts`; a quick look that spares
+    /// the work of a message, never the guard.
+    pub fn knows<'a>(
+        &self,
+        channel: &ChannelName,
+        facts: impl IntoIterator<Item = &'a String>,
+    ) -> bool {
+        self.ledger.is_known_here(channel, facts)
+    }
+
     /// Writes `message` down and sends it, waiting for the vendor at most `patience`. Sending goes
     /// on in its own task: neither the patience nor a disconnect of the caller ends it.
     pub async fn tell(
@@ -163,7 +174,7 @@ impl Notify {
             Recorded::New(key, message) => (Some(key), message),
             Recorded::Alone(message, error) => {
                 self.ear.store_trouble("writing the ledger", &error);
-                if self.ledger.is_known_here(&message).await {
+                if self.ledger.is_known_here(&message.channel, &message.covers) {
                     return Delivery::Deduplicated;
                 }
                 (None, message)
@@ -185,6 +196,16 @@ impl Notify {
                 "the store can't be written, and the channel did not answer in time".to_owned(),
             ),
         }
+    }
+
+    /// What was told to a channel in a thread since `since`, as the ledger stands.
+    pub async fn history(
+        &self,
+        channel: &ChannelName,
+        thread: &str,
+        since: jiff::Timestamp,
+    ) -> Vec<Told> {
+        self.ledger.history(channel, thread, since).await
     }
 
     /// Delivers what the ledger owes, again and again, until `stop`.

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::hex;
-use crate::domain::id::{ChannelName, DeploymentId, Env, IncidentId, LaneName, ReleaseId, Service};
+use crate::domain::id::{
+    ChannelName, DeploymentId, Env, Host, IncidentId, LaneName, ReleaseId, Service,
+};
 
 /// Digits of a number in a key, so that names sort like numbers.
 const WIDTH: usize = 10;
@@ -41,6 +43,11 @@ pub fn marks(id: &ReleaseId) -> String {
 /// The chain of what is known of a deployment; the newest link counts. Written by `sync`.
 pub fn deployment(service: &Service, env: &Env, id: &DeploymentId) -> String {
     format!("deployments/{service}/{env}/{id}")
+}
+
+/// The chain of one host's record in a deployment; the newest link counts. Written by agents.
+pub fn instance(service: &Service, env: &Env, id: &DeploymentId, host: &Host) -> String {
+    format!("instances/{service}/{env}/{id}/{host}")
 }
 
 /// A lane's chain.
@@ -86,6 +93,11 @@ pub fn budget() -> String {
     "budget".to_owned()
 }
 
+/// The folder of all revisions of an incident's report.
+pub fn reports(incident: &IncidentId) -> String {
+    format!("reports/{incident}")
+}
+
 /// One revision of an incident's report: `record.json`, `report.html`, `report.md`.
 pub fn report(incident: &IncidentId, revision: u32, file: &str) -> String {
     format!("reports/{incident}/{revision}/{file}")
@@ -94,4 +106,9 @@ pub fn report(incident: &IncidentId, revision: u32, file: &str) -> String {
 /// A drawn chart.
 pub fn chart(id: &str) -> String {
     format!("charts/{id}.png")
+}
+
+/// The chain of modes that people set.
+pub fn mode() -> String {
+    "mode".to_owned()
 }

@@ -12,11 +12,14 @@
 mod support;
 
 mod channels;
+mod evidence;
 mod gate_contract;
 mod gate_quirks;
 mod gate_stages;
+mod lane_model;
 mod licences;
 mod real_mail;
 mod real_tools;
 mod shipped_pipelines;
 mod simulated_fleet;
+mod web;

@@ -49,6 +49,13 @@ impl Execution {
     }
 }
 
+impl Stage {
+    /// Why it failed, in the words of whoever noticed; None when it did not, or nobody said.
+    pub fn failure(&self) -> Option<String> {
+        stage_failure(self).map(|text| shortened(&text))
+    }
+}
+
 const fn halts(status: &ExecutionStatus) -> bool {
     matches!(
         status,

@@ -361,6 +361,7 @@ pub(super) fn incident(id: &str, scope: Scope, ending: Option<Ending>) -> Incide
             decision,
             thread: "group".to_owned(),
             channels: Vec::new(),
+            alerts: Vec::new(),
             supersedes: None,
         },
         opened_at: at(NOW - 200),
@@ -382,6 +383,7 @@ pub(super) fn incident(id: &str, scope: Scope, ending: Option<Ending>) -> Incide
             .as_ref()
             .map(|_| clock::before(at(NOW), Duration::from_mins(1))),
         ending,
+        abandoned: None,
         events: Vec::new(),
     }
 }

@@ -1,0 +1,51 @@
+//! Whether Spinnaker has an attempt that nobody can tell about.
+
+use super::ASK_AGAIN;
+use crate::act::engine::Inner;
+use crate::act::orders::{Order, adopt};
+use crate::act::seams::Page;
+use crate::act::step::Local;
+use crate::domain::lane::{Incident, LaneEvent, Stage};
+use crate::store::StoreError;
+
+impl Inner {
+    /// Adopts the execution that answers the newest order. Without one the attempt is voided, but
+    /// only once absence is proof; while Spinnaker can't be asked it stays unknown.
+    pub(super) async fn look_up(
+        &self,
+        incident: &Incident,
+        local: &mut Local,
+        absence_counts: bool,
+    ) -> Result<(), StoreError> {
+        let Some(order) = Order::newest(incident) else {
+            return Ok(());
+        };
+        match self.spinnaker.find(&order).await {
+            Ok(found) => match adopt(&order, found) {
+                Some(seen) => self.name(incident, &seen.id).await,
+                None if absence_counts => {
+                    let why = "spinnaker has no execution of it".to_owned();
+                    self.void(incident, why).await
+                }
+                None => {
+                    Self::pause(local, ASK_AGAIN);
+                    Ok(())
+                }
+            },
+            Err(error) => {
+                let why = error.to_string();
+                if incident.stage == Stage::Submitting {
+                    let event = LaneEvent::Unknown {
+                        incident: incident.id.clone(),
+                        attempt: incident.attempt,
+                        why: why.clone(),
+                    };
+                    self.append(incident, event).await?;
+                }
+                self.page(incident, local, Page::Unknown(why)).await;
+                Self::pause(local, ASK_AGAIN);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Wires the rooms together; the only place that does.

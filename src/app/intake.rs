@@ -1,0 +1,604 @@
+//! A delivery of alerts, from its bytes to the answer its sender may believe.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::compose;
+use super::core::Core;
+use super::holds::Held;
+use super::judge::{Gather, Judgement, Occasion};
+use super::setup::Setup;
+use crate::act::engine::OpenOutcome;
+use crate::decide;
+use crate::domain::alert::{Alert, AlertGroup, AlertStatus, Fingerprint, Source};
+use crate::domain::clock;
+use crate::domain::context::{Context, Resolution};
+use crate::domain::decision::{Decision, Verdict};
+use crate::domain::id::{ChannelName, IncidentId};
+use crate::domain::lane::{Opened, Origin};
+use crate::domain::notice::{Message, Notice, NoticeKind};
+use crate::ingest::book::Observation;
+use crate::ingest::episode::Open;
+use crate::ingest::{self};
+use crate::notify::{Broken, Delivery};
+use crate::store::{StoreError, keys};
+use crate::web::api::{Accepted, AlertDelivery, Refusal};
+
+/// The sender comes again after this long.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Alerts kept with an incident.
+const MAX_KEPT_ALERTS: usize = 20;
+/// Left of the sender's patience when the last message is waited for.
+const MARGIN: Duration = Duration::from_millis(300);
+
+/// What one group came to.
+#[derive(Debug, Default)]
+struct Taken {
+    accepted: Accepted,
+    /// What could neither be done nor written down: the sender must send again.
+    unsafe_: Vec<String>,
+}
+
+impl Taken {
+    fn count(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Delivered => self.accepted.delivered += 1,
+            Delivery::Pending => self.accepted.pending += 1,
+            Delivery::Deduplicated => self.accepted.deduplicated += 1,
+            // A refusal for good would come back for ever.
+            Delivery::Refused(why) => self.accepted.ignored_because.push(why),
+            Delivery::Lost(why) => self.unsafe_.push(why),
+        }
+    }
+}
+
+/// One message's share of a group: what is accused, what was decided, which alerts.
+struct Part<'a> {
+    resolution: Resolution,
+    decision: Option<Decision>,
+    channels: Vec<ChannelName>,
+    alerts: Vec<&'a Alert>,
+    covers: BTreeSet<String>,
+}
+
+impl Core {
+    /// Takes a delivery in. Ok: all of it is safe.
+    ///
+    /// # Errors
+    /// A refusal for good, or that the sender must come again.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        delivery: AlertDelivery,
+    ) -> Result<Accepted, Refusal> {
+        let read = ingest::read(delivery.source, &delivery.body, delivery.received_at).map_err(
+            |rejection| {
+                self.numbers
+                    .rejected(source_name(delivery.source), rejection.code);
+                Refusal::Invalid {
+                    code: rejection.code,
+                    pointer: rejection.pointer,
+                    reason: rejection.reason,
+                }
+            },
+        )?;
+        let setup = self.setup().clone();
+        let groups = read
+            .groups
+            .iter()
+            .map(|group| self.take_group(&setup, group, delivery.deadline));
+        let mut accepted = Accepted {
+            ignored: read.ignored_count,
+            ..Accepted::default()
+        };
+        accepted.ignored_because = read.ignored.iter().map(ToString::to_string).collect();
+        let mut unsafe_ = Vec::new();
+        for taken in join_all(groups).await {
+            accepted.delivered += taken.accepted.delivered;
+            accepted.pending += taken.accepted.pending;
+            accepted.deduplicated += taken.accepted.deduplicated;
+            accepted.ignored += taken.accepted.ignored;
+            accepted
+                .ignored_because
+                .extend(taken.accepted.ignored_because);
+            unsafe_.extend(taken.unsafe_);
+        }
+        match unsafe_.first() {
+            None => Ok(accepted),
+            Some(reason) => Err(Refusal::Unavailable {
+                reason: reason.clone(),
+                retry_after: RETRY_AFTER,
+            }),
+        }
+    }
+
+    async fn take_group(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        group: &AlertGroup,
+        deadline: Instant,
+    ) -> Taken {
+        let now = self.ground.clock.now();
+        let observation = self.book.observe(group, now);
+        if let Some(note) = observation.note.clone() {
+            let core = Arc::clone(self);
+            self.ground
+                .tasks
+                .spawn(async move { core.book.record(note, now).await });
+        }
+        let mut taken = Taken::default();
+        let firing: BTreeSet<Fingerprint> = group
+            .alerts
+            .iter()
+            .filter(|alert| alert.is_firing())
+            .map(|alert| alert.fingerprint)
+            .collect();
+        let view = self
+            .view_with(setup, setup.lanes_named_in(&group.alerts))
+            .await;
+        let open = related(group, self.book.open_alerts());
+        let resolved = Self::resolve(setup, &view, open);
+        let occasion = Occasion {
+            truncated: group.truncated,
+            received_at: group.received_at,
+            held_since: None,
+            gather: match group.source {
+                Source::Alertmanager => Gather::Now(setup.config.timing.evidence_deadline),
+                // Its evaluation waits for us.
+                Source::Vmalert => Gather::Later,
+            },
+        };
+        let judgements = self.judge(setup, &view, &resolved, &firing, occasion).await;
+        let mut parts = Vec::new();
+        for mut judgement in judgements {
+            match self
+                .settle(&mut judgement, &group.key, occasion.gather)
+                .await
+            {
+                Ok(()) => {}
+                Err(error) => {
+                    taken.unsafe_.push(format!(
+                        "a wanted rollback or hold could not be written: {error}"
+                    ));
+                }
+            }
+            parts.push(part_of(group, &observation, judgement));
+        }
+        parts.extend(Self::ended_parts(setup, group, &observation, &view));
+        if group.source == Source::Vmalert && !setup.config.sources.vmalert_notify {
+            return taken;
+        }
+        for delivery in self.tell_parts(setup, group, parts, deadline).await {
+            taken.count(delivery);
+        }
+        taken
+    }
+
+    /// Does what was decided, or makes sure that it will be: an incident opened, or a hold written.
+    async fn settle(
+        self: &Arc<Self>,
+        judgement: &mut Judgement,
+        thread: &str,
+        gather: Gather,
+    ) -> Result<(), StoreError> {
+        let decision = &judgement.decision;
+        if matches!(decision.verdict, Verdict::Rollback(_)) && !decision.shadow {
+            let opened = self
+                .open_incident(judgement, thread, &judgement.channels)
+                .await?;
+            judgement.decision.incident.clone_from(&opened);
+            if opened.is_none() {
+                // The lane changed under us: asked again with the next look.
+                judgement.decision.verdict = Verdict::Hold;
+                judgement.decision.recheck_at = Some(judgement.decision.at);
+            }
+        }
+        self.write_down(&judgement.decision).await;
+        if judgement.decision.verdict == Verdict::Hold && judgement.wants_rollback {
+            self.hold(judgement, thread, gather).await?;
+        }
+        Ok(())
+    }
+
+    async fn hold(
+        &self,
+        judgement: &Judgement,
+        thread: &str,
+        gather: Gather,
+    ) -> Result<(), StoreError> {
+        let Judgement {
+            decision,
+            channels,
+            alerts,
+            ..
+        } = judgement;
+        let (Some(lane), Some(deployment), Some(rule)) =
+            (&decision.lane, &decision.deployment, &decision.rule)
+        else {
+            return Ok(());
+        };
+        let held = Held {
+            since: decision.at,
+            decision: decision.clone(),
+            thread: thread.to_owned(),
+            channels: channels.clone(),
+            episodes: alerts.iter().map(|open| open.id.to_string()).collect(),
+            pending: gather == Gather::Later,
+        };
+        self.holds.put(lane, deployment, rule, held).await?;
+        self.look_at_holds.notify_one();
+        Ok(())
+    }
+
+    /// Opens the incident a judgement asks for. None: the lane does not take it now.
+    pub(super) async fn open_incident(
+        &self,
+        judgement: &Judgement,
+        thread: &str,
+        channels: &[ChannelName],
+    ) -> Result<Option<IncidentId>, StoreError> {
+        let decision = &judgement.decision;
+        let unknown = |reason: &str| StoreError::Unknown {
+            key: "the lane".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (Some(engine), Verdict::Rollback(scope), Some(context), Some(target)) = (
+            self.engine(),
+            &decision.verdict,
+            judgement.resolution.context(),
+            &decision.target,
+        ) else {
+            return Ok(None);
+        };
+        let opened = Opened {
+            service: context.service.clone(),
+            env: context.env.clone(),
+            deployment: context.deployment.id.clone(),
+            release_id: context.release_id.clone(),
+            scope: scope.clone(),
+            hosts: decision.hosts.clone(),
+            target: target.clone(),
+            origin: Origin::Automatic,
+            decision: decision.clone(),
+            thread: thread.to_owned(),
+            channels: channels.to_vec(),
+            alerts: judgement
+                .alerts
+                .iter()
+                .take(MAX_KEPT_ALERTS)
+                .map(|open| Alert::clone(&open.alert))
+                .collect(),
+            supersedes: None,
+        };
+        match engine.open(opened).await {
+            OpenOutcome::Opened(id) | OpenOutcome::Merged(id) => Ok(Some(id)),
+            OpenOutcome::Refused(why) => {
+                tracing::info!(service = %context.service, "an incident was not opened: {why}");
+                Ok(None)
+            }
+            OpenOutcome::Unknown => Err(unknown("nobody can tell whether the incident is open")),
+        }
+    }
+
+    /// Keeps a decision for people who ask why, when it is news.
+    pub(super) async fn write_down(&self, decision: &Decision) {
+        let took = clock::since(self.ground.clock.now(), decision.at);
+        self.numbers
+            .decision(decision.verdict.as_str(), decision.mode.as_str(), took);
+        for verdict in &decision.guards {
+            self.numbers
+                .guard(verdict.guard.as_str(), verdict.outcome.as_str());
+        }
+        if !self.is_news(decision) {
+            return;
+        }
+        tracing::info!(
+            verdict = decision.verdict.as_str(),
+            shadow = decision.shadow,
+            service = decision.service.as_ref().map(AsRef::<str>::as_ref),
+            release.id = decision.release_id.as_ref().map(AsRef::<str>::as_ref),
+            "decided {}: {}",
+            decision.verdict.as_str(),
+            decision.why()
+        );
+        let key = keys::decision(decision.at, &uuid::Uuid::new_v4().simple().to_string());
+        if let Err(error) = self.ground.store.create(&key, decision).await {
+            // Lanes and holds carry the decisions that lead to something; this is for reading.
+            tracing::warn!("a decision could not be kept for `explain`: {error}");
+        }
+    }
+
+    /// Alerts that ended, by what they accused.
+    fn ended_parts<'a>(
+        setup: &Setup,
+        group: &'a AlertGroup,
+        observation: &Observation,
+        view: &crate::enrich::catalog::View,
+    ) -> Vec<Part<'a>> {
+        let mut parts: Vec<Part<'a>> = Vec::new();
+        for seen in &observation.seen {
+            let Some(alert) = group
+                .alerts
+                .get(seen.index)
+                .filter(|alert| !alert.is_firing())
+            else {
+                continue;
+            };
+            let Some(fact) = &seen.fact else { continue };
+            let resolution = crate::enrich::ladder::resolve(alert, view, &setup.config.services);
+            let channels = channels_for(setup, alert, &resolution);
+            let deployment = |resolution: &Resolution| {
+                resolution
+                    .context()
+                    .map(|context| context.deployment.id.clone())
+            };
+            let same = parts.iter_mut().find(|part| {
+                deployment(&part.resolution) == deployment(&resolution) && part.channels == channels
+            });
+            match same {
+                Some(part) => {
+                    part.alerts.push(alert);
+                    part.covers.insert(fact.clone());
+                }
+                None => parts.push(Part {
+                    resolution,
+                    decision: None,
+                    channels,
+                    alerts: vec![alert],
+                    covers: [fact.clone()].into(),
+                }),
+            }
+        }
+        parts
+    }
+
+    async fn tell_parts(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        group: &AlertGroup,
+        parts: Vec<Part<'_>>,
+        deadline: Instant,
+    ) -> Vec<Delivery> {
+        let told = parts
+            .into_iter()
+            .map(|part| self.tell_part(setup, group, part, deadline));
+        join_all(told).await.into_iter().flatten().collect()
+    }
+
+    async fn tell_part(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        group: &AlertGroup,
+        part: Part<'_>,
+        deadline: Instant,
+    ) -> Vec<Delivery> {
+        let audience: Vec<&ChannelName> = part
+            .channels
+            .iter()
+            .filter(|name| {
+                part.alerts.iter().any(|alert| alert.is_firing())
+                    || setup
+                        .config
+                        .channels
+                        .get(*name)
+                        .is_some_and(|channel| channel.send_resolved)
+            })
+            .collect();
+        // Most deliveries repeat what was told: no chart is drawn for them.
+        let news: Vec<&ChannelName> = audience
+            .iter()
+            .copied()
+            .filter(|name| !setup.notify.knows(name, &part.covers))
+            .collect();
+        let mut deliveries = vec![Delivery::Deduplicated; audience.len() - news.len()];
+        if news.is_empty() || part.covers.is_empty() {
+            return deliveries;
+        }
+        let (notice, png) = self.notice_of(setup, group, &part, deadline).await;
+        let patience = deadline
+            .saturating_duration_since(Instant::now())
+            .saturating_sub(MARGIN);
+        let sends = news.into_iter().map(|channel| {
+            let message = Message {
+                channel: channel.clone(),
+                notice: notice.clone(),
+                covers: part.covers.clone(),
+            };
+            setup.notify.tell(message, png.clone(), patience)
+        });
+        deliveries.extend(join_all(sends).await);
+        deliveries
+    }
+
+    async fn notice_of(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        group: &AlertGroup,
+        part: &Part<'_>,
+        deadline: Instant,
+    ) -> (Notice, Option<bytes::Bytes>) {
+        let now = self.ground.clock.now();
+        let mut notice = compose::blank(NoticeKind::Alert, &group.key, "", now);
+        compose::with_alerts(&mut notice, part.alerts.iter().copied());
+        compose::with_resolution(&mut notice, &part.resolution, now);
+        notice.truncated = group.truncated;
+        let mut png = None;
+        if let Some(first) = part.alerts.first() {
+            let half = deadline.saturating_duration_since(Instant::now()) / 2;
+            let patience = setup.config.timing.chart_deadline.min(half);
+            let shown = self
+                .picture(setup, first, part.resolution.context(), patience)
+                .await;
+            notice.metric = shown.metric;
+            notice.chart = shown.chart;
+            notice.chart_missing = shown.missing;
+            png = shown.png;
+        }
+        if let Some(decision) = &part.decision {
+            compose::with_decision(&mut notice, decision);
+        }
+        notice.links = Self::links(setup, notice.incident.as_ref(), None);
+        (notice, png)
+    }
+
+    /// An episode ended because nobody vouched for it any more: people who heard of it hear that.
+    pub(super) async fn tell_expiry(&self, expiry: crate::ingest::book::Expiry) {
+        let setup = self.setup().clone();
+        let now = self.ground.clock.now();
+        let mut alert = Alert::clone(&expiry.last.alert);
+        alert.status = AlertStatus::Resolved;
+        let view = self.catalog.view();
+        let resolution = crate::enrich::ladder::resolve(&alert, &view, &setup.config.services);
+        let mut notice = compose::blank(NoticeKind::Alert, &expiry.episode.to_string(), "", now);
+        compose::with_alerts(&mut notice, [&alert]);
+        compose::with_resolution(&mut notice, &resolution, now);
+        notice.chart_missing = Some("the sender went silent".to_owned());
+        let channels: Vec<ChannelName> = channels_for(&setup, &alert, &resolution)
+            .into_iter()
+            .filter(|name| {
+                setup
+                    .config
+                    .channels
+                    .get(name)
+                    .is_some_and(|channel| channel.send_resolved)
+            })
+            .collect();
+        self.tell_all(&setup, &channels, notice, &expiry.fact).await;
+    }
+
+    /// A channel refuses for good: people hear of it through the others, once a day.
+    pub(super) async fn tell_broken(&self, broken: Broken) {
+        let setup = self.setup().clone();
+        let now = self.ground.clock.now();
+        let thread = format!("backstop/channel/{}", broken.channel);
+        let mut notice = compose::blank(
+            NoticeKind::OwnTrouble,
+            &thread,
+            "a channel refuses messages",
+            now,
+        );
+        notice.severity = "critical".to_owned();
+        notice.context_missing = Some(format!(
+            "channel `{}` answers {}: {}",
+            broken.channel, broken.code, broken.detail
+        ));
+        let default = setup.config.default_channels.iter();
+        let others: Vec<ChannelName> = default
+            .chain(setup.notify.channels())
+            .filter(|name| **name != broken.channel)
+            .take(1)
+            .cloned()
+            .collect();
+        let fact = format!("{thread}/{}/{}", broken.code, keys::day(now));
+        self.tell_all(&setup, &others, notice, &fact).await;
+    }
+
+    /// Tells a notice to channels; the fact's name keeps it from being told twice.
+    pub(super) async fn tell_all(
+        &self,
+        setup: &Setup,
+        channels: &[ChannelName],
+        notice: Notice,
+        fact: &str,
+    ) -> Vec<Delivery> {
+        let sends = channels.iter().map(|channel| {
+            let message = Message {
+                channel: channel.clone(),
+                notice: notice.clone(),
+                covers: [fact.to_owned()].into(),
+            };
+            setup
+                .notify
+                .tell(message, None, setup.config.timing.webhook_deadline)
+        });
+        join_all(sends).await
+    }
+}
+
+impl Setup {
+    /// Lanes of the services that alerts name in a label, as `<service>` or `<service>@<version>`.
+    fn lanes_named_in(&self, alerts: &[Alert]) -> BTreeSet<crate::domain::id::LaneName> {
+        let named: BTreeSet<&str> = alerts
+            .iter()
+            .flat_map(|alert| alert.labels.values())
+            .map(|value| {
+                value
+                    .split_once('@')
+                    .map_or(value.as_str(), |(service, _)| service)
+            })
+            .collect();
+        self.known_lanes()
+            .filter(|(service, _)| named.contains(service.as_str()))
+            .filter_map(|(service, env)| crate::domain::id::LaneName::of(&service, &env).ok())
+            .collect()
+    }
+}
+
+/// The group's own alerts and open ones that may stand in the same accusation: those of the same
+/// services.
+fn related(group: &AlertGroup, open: Vec<Open>) -> Vec<Open> {
+    let own: BTreeSet<Fingerprint> = group.alerts.iter().map(|alert| alert.fingerprint).collect();
+    let services: BTreeSet<&str> = group
+        .alerts
+        .iter()
+        .filter_map(|alert| alert.label("service"))
+        .collect();
+    open.into_iter()
+        .filter(|open| {
+            own.contains(&open.alert.fingerprint)
+                || open
+                    .alert
+                    .label("service")
+                    .is_some_and(|service| services.contains(service))
+        })
+        .collect()
+}
+
+/// The share of a judgement in a group's message.
+fn part_of<'a>(group: &'a AlertGroup, observation: &Observation, judgement: Judgement) -> Part<'a> {
+    let members: BTreeSet<Fingerprint> = judgement
+        .alerts
+        .iter()
+        .map(|open| open.alert.fingerprint)
+        .collect();
+    let mine = |index: usize| {
+        group
+            .alerts
+            .get(index)
+            .filter(|alert| alert.is_firing() && members.contains(&alert.fingerprint))
+    };
+    let seen = observation
+        .seen
+        .iter()
+        .filter(|seen| mine(seen.index).is_some());
+    Part {
+        covers: seen.clone().filter_map(|seen| seen.fact.clone()).collect(),
+        alerts: seen.filter_map(|seen| mine(seen.index)).collect(),
+        resolution: judgement.resolution,
+        decision: Some(judgement.decision),
+        channels: judgement.channels,
+    }
+}
+
+/// A source's name in metrics.
+pub(super) fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Alertmanager => "alertmanager",
+        Source::Vmalert => "vmalert",
+    }
+}
+
+/// Who was told that this alert fires, and so hears that it ended.
+fn channels_for(setup: &Setup, alert: &Alert, resolution: &Resolution) -> Vec<ChannelName> {
+    let policy = resolution
+        .service()
+        .and_then(|service| decide::policy_for(&setup.config.policies, service));
+    let phase = resolution
+        .context()
+        .map(|context: &Context| context.deployment.phase(alert.starts_at));
+    let rule = policy.and_then(|policy| decide::select_rule(policy, &alert.labels, phase));
+    Core::audience(setup, rule.map_or(&[][..], |rule| &rule.channels))
+}

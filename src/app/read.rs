@@ -1,0 +1,301 @@
+//! The read side: what the API and the pages list.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::core::Core;
+use super::manual::away;
+use crate::domain::decision::Decision;
+use crate::domain::deployment::{Deployment, Health, Instance};
+use crate::domain::id::{DeploymentId, Env, Host, IncidentId, LaneName, Service};
+use crate::domain::lane::Incident;
+use crate::domain::release::Release;
+use crate::enrich::catalog::{LaneIndex, View};
+use crate::enrich::ladder;
+use crate::report::keep;
+use crate::store::keys;
+use crate::web::api::{AlertRecord, Filter, Page, Refusal, ReportFormat};
+
+impl Core {
+    fn page<T>(&self, view: &View, filter: &Filter, mut items: Vec<T>) -> Page<T> {
+        let more = items.len() > filter.limit;
+        items.truncate(filter.limit);
+        let freshness = view.freshness();
+        Page {
+            items,
+            as_of: freshness.map_or_else(|| self.ground.clock.now(), |freshness| freshness.as_of),
+            stale: freshness.is_none_or(|freshness| freshness.stale),
+            more,
+        }
+    }
+
+    pub(super) fn list_releases(&self, filter: &Filter) -> Page<Release> {
+        let view = self.catalog.view();
+        let fits = |release: &Release| {
+            filter
+                .release_id
+                .as_ref()
+                .is_none_or(|id| *id == release.id)
+                && filter
+                    .service
+                    .as_ref()
+                    .is_none_or(|service| *service == release.service)
+        };
+        let mut found: Vec<Release> = view
+            .releases()
+            .filter(|release| fits(release))
+            .map(|release| Release::clone(release))
+            .collect();
+        found.sort_by(|a, b| {
+            b.created_at
+                .cmp(&a.created_at)
+                .then_with(|| a.id.cmp(&b.id))
+        });
+        self.page(&view, filter, found)
+    }
+
+    pub(super) fn list_deployments(&self, filter: &Filter) -> Page<Deployment> {
+        let view = self.catalog.view();
+        let fits = |one: &Deployment| {
+            filter
+                .release_id
+                .as_ref()
+                .is_none_or(|id| *id == one.release_id)
+                && filter.deployment_id.as_ref().is_none_or(|id| *id == one.id)
+        };
+        let lanes = view.lanes(filter.service.as_ref(), filter.env.as_ref());
+        let all = lanes.iter().flat_map(|(_, index)| index.deployments());
+        let mut found: Vec<Deployment> = all
+            .filter(|one| fits(one))
+            .map(|one| Deployment::clone(one))
+            .collect();
+        found.sort_by(|a, b| {
+            b.started_at
+                .cmp(&a.started_at)
+                .then_with(|| b.id.cmp(&a.id))
+        });
+        self.page(&view, filter, found)
+    }
+
+    pub(super) fn list_instances(&self, filter: &Filter) -> Page<Instance> {
+        let view = self.catalog.view();
+        let fits = |one: &Instance| {
+            filter
+                .release_id
+                .as_ref()
+                .is_none_or(|id| *id == one.release_id)
+                && filter
+                    .deployment_id
+                    .as_ref()
+                    .is_none_or(|id| *id == one.deployment_id)
+                && filter.host.as_ref().is_none_or(|host| *host == one.host)
+        };
+        let lanes = view.lanes(filter.service.as_ref(), filter.env.as_ref());
+        let mut found = Vec::new();
+        for (_, index) in &lanes {
+            found.extend(
+                index
+                    .instances()
+                    .iter()
+                    .filter(|one| fits(one))
+                    .map(|one| Instance::clone(one)),
+            );
+            found.extend(instances_of(index).into_iter().filter(fits));
+        }
+        found.sort_by(|a, b| b.from.cmp(&a.from).then_with(|| a.host.cmp(&b.host)));
+        self.page(&view, filter, found)
+    }
+
+    pub(super) fn list_alerts(&self, filter: &Filter) -> Page<AlertRecord> {
+        let setup = self.setup();
+        let view = self.catalog.view();
+        let mut found = Vec::new();
+        for open in self.book.open_alerts() {
+            let resolution = ladder::resolve(&open.alert, &view, &setup.config.services);
+            let context = resolution.context();
+            let fits = filter
+                .release_id
+                .as_ref()
+                .is_none_or(|id| context.is_some_and(|context| context.release_id == *id))
+                && filter
+                    .deployment_id
+                    .as_ref()
+                    .is_none_or(|id| context.is_some_and(|context| context.deployment.id == *id))
+                && filter
+                    .service
+                    .as_ref()
+                    .is_none_or(|service| resolution.service() == Some(service))
+                && filter
+                    .env
+                    .as_ref()
+                    .is_none_or(|env| resolution.env() == Some(env));
+            if fits {
+                found.push(AlertRecord {
+                    release_id: context.map(|context| context.release_id.clone()),
+                    deployment_id: context.map(|context| context.deployment.id.clone()),
+                    batches: context
+                        .map(|context| context.batches.clone())
+                        .unwrap_or_default(),
+                    metric: open.alert.name().to_owned(),
+                    severity: open.alert.severity().to_owned(),
+                    timestamp: open.last_copy,
+                    message: open.alert.message().to_owned(),
+                    status: open.alert.status,
+                    starts_at: open.alert.starts_at,
+                    ends_at: open.alert.ends_at,
+                    fingerprint: open.alert.fingerprint,
+                    source: open.alert.source,
+                    labels: open.alert.labels.clone(),
+                    annotations: open.alert.annotations.clone(),
+                });
+            }
+        }
+        found.sort_by(|a, b| {
+            b.timestamp
+                .cmp(&a.timestamp)
+                .then_with(|| a.fingerprint.cmp(&b.fingerprint))
+        });
+        self.page(&view, filter, found)
+    }
+
+    pub(super) async fn list_incidents(&self, filter: &Filter) -> Result<Page<Incident>, Refusal> {
+        let mut found = Vec::new();
+        for name in self.ground.store.folders("lanes").await? {
+            let Ok(lane) = LaneName::new(name) else {
+                continue;
+            };
+            let state = self.lanes.refresh(&lane).await?;
+            let fits = |incident: &&Incident| {
+                let opened = &incident.opened;
+                filter
+                    .service
+                    .as_ref()
+                    .is_none_or(|service: &Service| *service == opened.service)
+                    && filter
+                        .env
+                        .as_ref()
+                        .is_none_or(|env: &Env| *env == opened.env)
+                    && filter
+                        .release_id
+                        .as_ref()
+                        .is_none_or(|id| *id == opened.release_id)
+                    && filter
+                        .deployment_id
+                        .as_ref()
+                        .is_none_or(|id| *id == opened.deployment)
+            };
+            found.extend(state.closed.iter().chain(&state.open).filter(fits).cloned());
+        }
+        found.sort_by(|a, b| b.opened_at.cmp(&a.opened_at).then_with(|| a.id.cmp(&b.id)));
+        Ok(self.page(&self.catalog.view(), filter, found))
+    }
+
+    pub(super) async fn find_incident(&self, id: &IncidentId) -> Result<Incident, Refusal> {
+        let missing = || Refusal::Missing(format!("incident `{id}`"));
+        let (lane, _) = id.parts().ok_or_else(missing)?;
+        let state = self.lanes.refresh(&lane).await?;
+        state.incident(id).cloned().ok_or_else(missing)
+    }
+
+    pub(super) async fn list_decisions(&self, filter: &Filter) -> Result<Page<Decision>, Refusal> {
+        let mut found = Vec::new();
+        let mut days = self.ground.store.folders("decisions").await?;
+        days.reverse();
+        'days: for day in days {
+            let mut names = self.ground.store.list(&format!("decisions/{day}")).await?;
+            names.reverse();
+            for name in names {
+                let Some(decision) = self.ground.store.get::<Decision>(&name).await? else {
+                    continue;
+                };
+                let fits = filter
+                    .service
+                    .as_ref()
+                    .is_none_or(|service| decision.service.as_ref() == Some(service))
+                    && filter
+                        .env
+                        .as_ref()
+                        .is_none_or(|env| decision.env.as_ref() == Some(env))
+                    && filter
+                        .release_id
+                        .as_ref()
+                        .is_none_or(|id| decision.release_id.as_ref() == Some(id))
+                    && filter
+                        .deployment_id
+                        .as_ref()
+                        .is_none_or(|id| decision.deployment.as_ref() == Some(id));
+                if fits {
+                    found.push(decision);
+                }
+                if found.len() > filter.limit {
+                    break 'days;
+                }
+            }
+        }
+        Ok(self.page(&self.catalog.view(), filter, found))
+    }
+
+    pub(super) async fn read_report(
+        &self,
+        id: &IncidentId,
+        format: ReportFormat,
+    ) -> Result<Bytes, Refusal> {
+        let store = &self.ground.store;
+        let missing = || Refusal::Missing(format!("report of `{id}`"));
+        let revision = keep::latest(store, id).await?.ok_or_else(missing)?;
+        let found = match format {
+            ReportFormat::Json => {
+                let record = keep::load(store, id, revision).await?.ok_or_else(missing)?;
+                let json = serde_json::to_vec_pretty(&record)
+                    .map_err(|error| Refusal::Failed(error.into()))?;
+                return Ok(json.into());
+            }
+            ReportFormat::Markdown => keep::page(store, id, revision, keep::Page::Markdown).await?,
+            ReportFormat::Html => keep::page(store, id, revision, keep::Page::Html).await?,
+        };
+        found.ok_or_else(missing)
+    }
+
+    pub(super) async fn read_chart(&self, id: &str) -> Result<Bytes, Refusal> {
+        let bytes = self.ground.store.get_bytes(&keys::chart(id)).await?;
+        bytes.ok_or_else(|| Refusal::Missing(format!("chart `{id}`")))
+    }
+}
+
+/// Who ran what in a lane, from its deployments' batches.
+fn instances_of(index: &LaneIndex) -> Vec<Instance> {
+    let told: BTreeSet<(&DeploymentId, &Host)> = index
+        .instances()
+        .iter()
+        .map(|one| (&one.deployment_id, &one.host))
+        .collect();
+    let mut found = Vec::new();
+    for stay in index.hosts().flat_map(|host| index.stays(host)) {
+        let deployment = &stay.deployment;
+        // An agent's own record knows better.
+        if told.contains(&(&deployment.id, &stay.host)) {
+            continue;
+        }
+        let batch = deployment
+            .batches
+            .iter()
+            .find(|batch| batch.n == stay.batch);
+        found.push(Instance {
+            host: stay.host,
+            ip: None,
+            status: batch.map_or(deployment.status, |batch| batch.status),
+            deployed_at: batch.and_then(|batch| batch.finished_at),
+            health_status: Health::Unknown,
+            error_message: None,
+            deployment_id: deployment.id.clone(),
+            release_id: deployment.release_id.clone(),
+            service: deployment.service.clone(),
+            env: deployment.env.clone(),
+            batch: stay.batch,
+            from: Some(stay.from),
+            to: stay.to,
+        });
+    }
+    found
+}

@@ -1,0 +1,75 @@
+//! `schema`: JSON schemas of the files people write and the documents the gateway keeps.
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use schemars::{Schema, schema_for};
+
+use super::exit::Exit;
+use super::output::{Format, Out};
+use crate::config::{policy, raw};
+use crate::domain::{alert, decision, deployment, lane, release};
+
+/// `schema`
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Of what; left out: of everything, in one object.
+    #[arg(value_enum)]
+    of: Option<Kind>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// `backstop.yaml`.
+    Config,
+    /// A file of `channels/`.
+    Channel,
+    /// A file of `rules/policy/`.
+    Policy,
+    /// A `--web.config.file`.
+    WebConfig,
+    /// A release's document.
+    Release,
+    /// A deployment.
+    Deployment,
+    /// An instance record.
+    Instance,
+    /// An alert.
+    Alert,
+    /// An incident.
+    Incident,
+    /// A decision.
+    Decision,
+}
+
+impl Kind {
+    fn schema(self) -> Schema {
+        match self {
+            Self::Config => schema_for!(raw::RawConfig),
+            Self::Channel => schema_for!(raw::RawChannel),
+            Self::Policy => policy::schema(),
+            Self::WebConfig => schema_for!(raw::RawWebConfig),
+            Self::Release => schema_for!(release::Release),
+            Self::Deployment => schema_for!(deployment::Deployment),
+            Self::Instance => schema_for!(deployment::Instance),
+            Self::Alert => schema_for!(alert::Alert),
+            Self::Incident => schema_for!(lane::Incident),
+            Self::Decision => schema_for!(decision::Decision),
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut out = Out::new(Format::Json);
+    match args.of {
+        Some(kind) => out.json(&kind.schema())?,
+        None => {
+            let named = Kind::value_variants().iter().filter_map(|kind| {
+                let name = kind.to_possible_value()?.get_name().to_owned();
+                Some((name, kind.schema().to_value()))
+            });
+            out.json(&named.collect::<serde_json::Map<_, _>>())?;
+        }
+    }
+    Ok(Exit::Ok.into())
+}

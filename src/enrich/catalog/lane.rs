@@ -1,0 +1,272 @@
+//! One service in one env: its deployments in order, and who ran what when.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::host;
+use crate::domain::deployment::{Deployment, Instance, Status};
+use crate::domain::id::{DeploymentId, Host};
+
+/// Deployments of one lane, with an index by host. Immutable once built.
+#[derive(Debug, Default)]
+pub struct LaneIndex {
+    /// Oldest first.
+    deployments: Vec<Arc<Deployment>>,
+    /// Stays of a host, in order, without overlap.
+    stays: HashMap<Host, Vec<Stay>>,
+    /// What agents told.
+    instances: Vec<Arc<Instance>>,
+    /// Other names of hosts; None where two hosts share one.
+    aliases: HashMap<String, Option<Host>>,
+}
+
+/// A host ran a deployment's release from `from` until `to` (milliseconds; a million of these are
+/// kept).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stay {
+    from: i64,
+    to: i64,
+    deployment: u32,
+    batch: u32,
+}
+
+/// What a host ran at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The host by its catalog name.
+    pub host: Host,
+    /// The deployment that put the release there.
+    pub deployment: Arc<Deployment>,
+    /// Its batch.
+    pub batch: u32,
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when; None while it does.
+    pub to: Option<Timestamp>,
+}
+
+impl LaneIndex {
+    /// Orders `deployments` and derives who ran what: a host runs a release from its batch's start
+    /// until the next batch that holds it starts. `instances` know better where they exist.
+    pub(super) fn build(
+        mut deployments: Vec<Arc<Deployment>>,
+        instances: Vec<Arc<Instance>>,
+    ) -> Self {
+        deployments.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
+        let mut index = Self {
+            stays: stays_of(&deployments),
+            deployments,
+            instances,
+            aliases: HashMap::new(),
+        };
+        index.add_instances();
+        for stays in index.stays.values_mut() {
+            close_in_order(stays);
+        }
+        index.add_aliases();
+        index
+    }
+
+    fn add_instances(&mut self) {
+        for instance in &self.instances {
+            let position = self
+                .deployments
+                .iter()
+                .position(|deployment| deployment.id == instance.deployment_id);
+            let (Some(position), Some(from)) = (position, instance.from) else {
+                continue;
+            };
+            let Ok(deployment) = u32::try_from(position) else {
+                continue;
+            };
+            let stays = self.stays.entry(instance.host.clone()).or_default();
+            stays.retain(|stay| stay.deployment != deployment);
+            stays.push(Stay {
+                from: from.as_millisecond(),
+                to: instance.to.map_or(i64::MAX, Timestamp::as_millisecond),
+                deployment,
+                batch: instance.batch,
+            });
+        }
+    }
+
+    fn add_aliases(&mut self) {
+        let mut aliases: HashMap<String, Option<Host>> = HashMap::new();
+        let mut add = |alias: String, host: &Host| {
+            aliases
+                .entry(alias)
+                .and_modify(|known| {
+                    if known.as_ref() != Some(host) {
+                        *known = None;
+                    }
+                })
+                .or_insert_with(|| Some(host.clone()));
+        };
+        for host in self.stays.keys() {
+            let lower = host.as_str().to_ascii_lowercase();
+            let short = host::short(host.as_str());
+            if short != lower {
+                add(short, host);
+            }
+            if lower != host.as_str() {
+                add(lower, host);
+            }
+        }
+        for instance in &self.instances {
+            if let Some(ip) = instance.ip
+                && self.stays.contains_key(&instance.host)
+            {
+                add(ip.to_string(), &instance.host);
+            }
+        }
+        self.aliases = aliases;
+    }
+
+    /// Deployments, oldest first.
+    pub fn deployments(&self) -> &[Arc<Deployment>] {
+        &self.deployments
+    }
+
+    /// What agents told of its hosts.
+    pub fn instances(&self) -> &[Arc<Instance>] {
+        &self.instances
+    }
+
+    /// One deployment.
+    pub fn deployment(&self, id: &DeploymentId) -> Option<&Arc<Deployment>> {
+        // The newest are asked for most.
+        self.deployments.iter().rev().find(|one| one.id == *id)
+    }
+
+    /// The catalog's name for a host that may be written short, in full, or as an address.
+    pub fn canonical(&self, name: &Host) -> Option<&Host> {
+        if let Some((host, _)) = self.stays.get_key_value(name) {
+            return Some(host);
+        }
+        let lower = name.as_str().to_ascii_lowercase();
+        if let Some(found) = self.aliases.get(&lower) {
+            return found.as_ref();
+        }
+        // A full name is a short one's, never another full one's.
+        let simpler = if host::is_full(&lower) {
+            host::short(&lower)
+        } else {
+            lower
+        };
+        let known = self.stays.get_key_value(&Host::new(simpler).ok()?);
+        known.map(|(host, _)| host)
+    }
+
+    /// What `host` (any of its names) ran at `at`.
+    pub fn membership(&self, host: &Host, at: Timestamp) -> Option<Membership> {
+        let host = self.canonical(host)?;
+        let at = at.as_millisecond();
+        let stays = self.stays.get(host)?;
+        let next = stays.partition_point(|stay| stay.from <= at);
+        let stay = stays.get(next.checked_sub(1)?)?;
+        (at < stay.to).then(|| self.told(host, *stay)).flatten()
+    }
+
+    /// Everything `host` (any of its names) ran, oldest first.
+    pub fn stays(&self, host: &Host) -> Vec<Membership> {
+        let stays = self
+            .canonical(host)
+            .and_then(|host| self.stays.get_key_value(host));
+        stays.map_or_else(Vec::new, |(host, stays)| {
+            stays
+                .iter()
+                .filter_map(|stay| self.told(host, *stay))
+                .collect()
+        })
+    }
+
+    /// The hosts a lane knows.
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.stays.keys()
+    }
+
+    /// Deployments that some host runs at `at`, oldest first.
+    pub fn running(&self, at: Timestamp) -> Vec<Arc<Deployment>> {
+        let at = at.as_millisecond();
+        let mut found: Vec<u32> = self
+            .stays
+            .values()
+            .flatten()
+            .filter(|stay| stay.from <= at && at < stay.to)
+            .map(|stay| stay.deployment)
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        let by_number = |number: u32| self.deployments.get(usize::try_from(number).ok()?).cloned();
+        found.into_iter().filter_map(by_number).collect()
+    }
+
+    /// Deployments in flight, oldest first.
+    pub fn active(&self) -> Vec<Arc<Deployment>> {
+        self.deployments
+            .iter()
+            .filter(|deployment| deployment.is_active() && !deployment.is_rollback)
+            .cloned()
+            .collect()
+    }
+
+    fn told(&self, host: &Host, stay: Stay) -> Option<Membership> {
+        let deployment = self
+            .deployments
+            .get(usize::try_from(stay.deployment).ok()?)?;
+        Some(Membership {
+            host: host.clone(),
+            deployment: Arc::clone(deployment),
+            batch: stay.batch,
+            from: Timestamp::from_millisecond(stay.from).ok()?,
+            to: Timestamp::from_millisecond(stay.to)
+                .ok()
+                .filter(|_| stay.to < i64::MAX),
+        })
+    }
+}
+
+fn stays_of(deployments: &[Arc<Deployment>]) -> HashMap<Host, Vec<Stay>> {
+    let mut stays: HashMap<Host, Vec<Stay>> = HashMap::new();
+    let mut add = |host: &Host, from: Timestamp, deployment: u32, batch: u32| {
+        let stay = Stay {
+            from: from.as_millisecond(),
+            to: i64::MAX,
+            deployment,
+            batch,
+        };
+        match stays.get_mut(host) {
+            Some(known) => known.push(stay),
+            None => drop(stays.insert(host.clone(), vec![stay])),
+        }
+    };
+    for (number, deployment) in (0_u32..).zip(deployments) {
+        // A rollback that failed left hosts as nobody knows; the release before is the safer guess.
+        if deployment.is_rollback && deployment.status == Status::Failed {
+            continue;
+        }
+        for batch in &deployment.batches {
+            for host in batch.started_at.iter().flat_map(|_| &batch.hosts) {
+                add(host, batch.started_at.unwrap_or_default(), number, batch.n);
+            }
+        }
+        if let (true, Some(from)) = (deployment.batches.is_empty(), deployment.started_at) {
+            for host in &deployment.target_hosts {
+                add(host, from, number, 1);
+            }
+        }
+    }
+    stays
+}
+
+/// Sorts and ends each stay where the next begins.
+fn close_in_order(stays: &mut Vec<Stay>) {
+    stays.sort_by_key(|stay| (stay.from, stay.deployment));
+    let starts: Vec<i64> = stays.iter().skip(1).map(|stay| stay.from).collect();
+    for (stay, next) in stays.iter_mut().zip(starts) {
+        stay.to = stay.to.min(next);
+    }
+    stays.shrink_to_fit();
+}

@@ -1,0 +1,6 @@
+//! A realistic incident, told from its lane.
+
+mod injection;
+mod keeping;
+mod scene;
+mod stories;

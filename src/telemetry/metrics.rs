@@ -1,0 +1,433 @@
+//! Every metric of the product: names, labels and help, in this file alone.
+//!
+//! Labels are bounded by code or configuration: never an alert's name, a host or a token.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Label pairs with fixed names.
+type Pairs<const N: usize> = [(&'static str, String); N];
+type Counters<const N: usize> = Family<Pairs<N>, Counter>;
+type Histograms<const N: usize> = Family<Pairs<N>, Histogram, fn() -> Histogram>;
+
+/// From a millisecond to the longest a webhook may wait.
+const LATENCY: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+fn latency() -> Histogram {
+    Histogram::new(LATENCY)
+}
+
+/// The numbers, shared by all rooms as `Arc<Metrics>`.
+pub struct Metrics {
+    registry: Registry,
+    requests: Counters<2>,
+    webhooks: Counters<2>,
+    webhook_duration: Histograms<1>,
+    alerts: Counters<2>,
+    rejected: Counters<2>,
+    auth_failures: Counters<1>,
+    episodes: Counters<1>,
+    decisions: Counters<2>,
+    guards: Counters<2>,
+    decide_duration: Histogram,
+    deliveries: Counters<3>,
+    delivery_duration: Histograms<1>,
+    gate_duration: Histograms<2>,
+    store_create_duration: Histograms<1>,
+    incidents: Counters<2>,
+    errors: Counters<2>,
+    panics: Counter,
+    log_lines_dropped: Counter,
+    /// Connections being served.
+    pub connections_open: Gauge,
+    /// Incidents that are not closed.
+    pub incidents_open: Gauge,
+    /// Holds that wait.
+    pub holds_open: Gauge,
+    /// Messages not delivered yet.
+    pub outbox_pending: Gauge,
+    /// Age of the oldest of them, seconds.
+    pub outbox_oldest_seconds: Gauge,
+    /// Age of the catalog, seconds.
+    pub catalog_age_seconds: Gauge,
+    /// 1 while the store answers.
+    pub store_up: Gauge,
+    /// 1 while automatic action is possible at all (the store's racing probe passed).
+    pub actions_enabled: Gauge,
+    /// 1 when the last reading of the configuration succeeded.
+    pub config_last_reload_successful: Gauge,
+    /// When that was, Unix seconds.
+    pub config_last_reload_success_timestamp_seconds: Gauge,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero, labelled as this build.
+    #[expect(clippy::too_many_lines, reason = "one line per metric")]
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("backstop"),
+            requests: Family::default(),
+            webhooks: Family::default(),
+            webhook_duration: Family::new_with_constructor(latency),
+            alerts: Family::default(),
+            rejected: Family::default(),
+            auth_failures: Family::default(),
+            episodes: Family::default(),
+            decisions: Family::default(),
+            guards: Family::default(),
+            decide_duration: latency(),
+            deliveries: Family::default(),
+            delivery_duration: Family::new_with_constructor(latency),
+            gate_duration: Family::new_with_constructor(latency),
+            store_create_duration: Family::new_with_constructor(latency),
+            incidents: Family::default(),
+            errors: Family::default(),
+            panics: Counter::default(),
+            log_lines_dropped: Counter::default(),
+            connections_open: Gauge::default(),
+            incidents_open: Gauge::default(),
+            holds_open: Gauge::default(),
+            outbox_pending: Gauge::default(),
+            outbox_oldest_seconds: Gauge::default(),
+            catalog_age_seconds: Gauge::default(),
+            store_up: Gauge::default(),
+            actions_enabled: Gauge::default(),
+            config_last_reload_successful: Gauge::default(),
+            config_last_reload_success_timestamp_seconds: Gauge::default(),
+        };
+        let build: Family<Pairs<1>, Gauge> = Family::default();
+        build
+            .get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())])
+            .set(1);
+        let m = &metrics;
+        let mut r = Registry::with_prefix("backstop");
+        r.register("build_info", "This build", build);
+        r.register(
+            "http_requests",
+            "Requests answered, by route and code",
+            m.requests.clone(),
+        );
+        r.register(
+            "webhooks",
+            "Deliveries of alerts, by source and outcome",
+            m.webhooks.clone(),
+        );
+        r.register_with_unit(
+            "webhook_duration",
+            "From a delivery's last byte to its answer",
+            Unit::Seconds,
+            m.webhook_duration.clone(),
+        );
+        r.register(
+            "alerts",
+            "Alerts received, by source and whether they were kept, ignored or truncated",
+            m.alerts.clone(),
+        );
+        r.register(
+            "rejected",
+            "Bodies that can never be accepted, by source and reason",
+            m.rejected.clone(),
+        );
+        r.register(
+            "auth_failures",
+            "Requests refused for who sent them, by reason",
+            m.auth_failures.clone(),
+        );
+        r.register(
+            "episodes",
+            "Copies of alerts, by what they meant",
+            m.episodes.clone(),
+        );
+        r.register(
+            "decisions",
+            "Decisions, by verdict and mode",
+            m.decisions.clone(),
+        );
+        r.register(
+            "guard_verdicts",
+            "What guards said, by guard and outcome",
+            m.guards.clone(),
+        );
+        r.register_with_unit(
+            "decide_duration",
+            "From an alert's arrival to its decision",
+            Unit::Seconds,
+            m.decide_duration.clone(),
+        );
+        r.register(
+            "deliveries",
+            "Tries to send a message, by channel, its kind and how the vendor took it",
+            m.deliveries.clone(),
+        );
+        r.register_with_unit(
+            "delivery_duration",
+            "From an alert's arrival to the vendor's yes, by channel kind",
+            Unit::Seconds,
+            m.delivery_duration.clone(),
+        );
+        r.register_with_unit(
+            "gate_call_duration",
+            "Calls to Spinnaker's Gate, by call and outcome",
+            Unit::Seconds,
+            m.gate_duration.clone(),
+        );
+        r.register_with_unit(
+            "store_create_duration",
+            "Creates in the object store with their read-back, by outcome",
+            Unit::Seconds,
+            m.store_create_duration.clone(),
+        );
+        r.register(
+            "incidents",
+            "Incidents closed, by scope and ending",
+            m.incidents.clone(),
+        );
+        r.register("errors", "Failures, by stage and kind", m.errors.clone());
+        r.register("panics", "Tasks that panicked", m.panics.clone());
+        r.register(
+            "log_lines_dropped",
+            "Log lines nobody read in time",
+            m.log_lines_dropped.clone(),
+        );
+        r.register(
+            "connections_open",
+            "Connections being served",
+            m.connections_open.clone(),
+        );
+        r.register(
+            "incidents_open",
+            "Incidents that are not closed",
+            m.incidents_open.clone(),
+        );
+        r.register("holds_open", "Holds that wait", m.holds_open.clone());
+        r.register(
+            "outbox_pending",
+            "Messages not delivered yet",
+            m.outbox_pending.clone(),
+        );
+        r.register(
+            "outbox_oldest_seconds",
+            "Age of the oldest message not delivered yet",
+            m.outbox_oldest_seconds.clone(),
+        );
+        r.register(
+            "catalog_age_seconds",
+            "Age of what is known about releases",
+            m.catalog_age_seconds.clone(),
+        );
+        r.register(
+            "store_up",
+            "1 while the object store answers",
+            m.store_up.clone(),
+        );
+        r.register(
+            "actions_enabled",
+            "1 while automatic rollbacks are possible",
+            m.actions_enabled.clone(),
+        );
+        r.register(
+            "config_last_reload_successful",
+            "1 when the last reading of the configuration succeeded",
+            m.config_last_reload_successful.clone(),
+        );
+        r.register(
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration was last read successfully",
+            m.config_last_reload_success_timestamp_seconds.clone(),
+        );
+        metrics.registry = r;
+        metrics
+    }
+
+    /// All of them in the `OpenMetrics` text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::with_capacity(8 * 1024);
+        // Writing to a String can't fail.
+        let _infallible = encode(&mut text, &self.registry);
+        text
+    }
+
+    /// A request was answered. `route` is the pattern, not the path.
+    pub fn request(&self, route: &str, code: u16) {
+        let pairs = [("route", route.to_owned()), ("code", code.to_string())];
+        self.requests.get_or_create(&pairs).inc();
+    }
+
+    /// A delivery of alerts was answered. `outcome`: `ok`, `rejected`, `unavailable`.
+    pub fn webhook(&self, source: &'static str, outcome: &'static str, took: Duration) {
+        let pairs = [
+            ("source", source.to_owned()),
+            ("outcome", outcome.to_owned()),
+        ];
+        self.webhooks.get_or_create(&pairs).inc();
+        let pairs = [("source", source.to_owned())];
+        self.webhook_duration
+            .get_or_create(&pairs)
+            .observe(took.as_secs_f64());
+    }
+
+    /// Alerts of a delivery. `fate`: `kept`, `ignored`, `truncated`.
+    pub fn alerts(&self, source: &'static str, fate: &'static str, count: u64) {
+        let pairs = [("source", source.to_owned()), ("fate", fate.to_owned())];
+        self.alerts.get_or_create(&pairs).inc_by(count);
+    }
+
+    /// A body that can never be accepted.
+    pub fn rejected(&self, source: &'static str, reason: &'static str) {
+        let pairs = [("source", source.to_owned()), ("reason", reason.to_owned())];
+        self.rejected.get_or_create(&pairs).inc();
+    }
+
+    /// A request that was refused for who sent it: `no_token`, `wrong_token`, `scope`, `host`.
+    pub fn auth_failure(&self, reason: &'static str) {
+        self.auth_failures
+            .get_or_create(&[("reason", reason.to_owned())])
+            .inc();
+    }
+
+    /// A copy of an alert, by its class.
+    pub fn episode(&self, class: &'static str) {
+        self.episodes
+            .get_or_create(&[("class", class.to_owned())])
+            .inc();
+    }
+
+    /// A decision, `took` after its alerts arrived.
+    pub fn decision(&self, verdict: &'static str, mode: &'static str, took: Duration) {
+        let pairs = [("verdict", verdict.to_owned()), ("mode", mode.to_owned())];
+        self.decisions.get_or_create(&pairs).inc();
+        self.decide_duration.observe(took.as_secs_f64());
+    }
+
+    /// A guard's verdict.
+    pub fn guard(&self, guard: &'static str, outcome: &'static str) {
+        let pairs = [("guard", guard.to_owned()), ("outcome", outcome.to_owned())];
+        self.guards.get_or_create(&pairs).inc();
+    }
+
+    /// A try to send. `class`: `sent`, `retry`, `wait`, `permanent`.
+    pub fn delivery(&self, channel: &str, kind: &'static str, class: &'static str) {
+        let pairs = [
+            ("channel", channel.to_owned()),
+            ("kind", kind.to_owned()),
+            ("class", class.to_owned()),
+        ];
+        self.deliveries.get_or_create(&pairs).inc();
+    }
+
+    /// A vendor's yes, `took` after the alert arrived.
+    pub fn delivered(&self, kind: &'static str, took: Duration) {
+        let pairs = [("kind", kind.to_owned())];
+        self.delivery_duration
+            .get_or_create(&pairs)
+            .observe(took.as_secs_f64());
+    }
+
+    /// A call to Gate.
+    pub fn gate_call(&self, call: &'static str, outcome: &'static str, took: Duration) {
+        let pairs = [("call", call.to_owned()), ("outcome", outcome.to_owned())];
+        self.gate_duration
+            .get_or_create(&pairs)
+            .observe(took.as_secs_f64());
+    }
+
+    /// A create in the store. `outcome`: `mine`, `taken`, `unknown`.
+    pub fn store_create(&self, outcome: &'static str, took: Duration) {
+        let pairs = [("outcome", outcome.to_owned())];
+        self.store_create_duration
+            .get_or_create(&pairs)
+            .observe(took.as_secs_f64());
+    }
+
+    /// An incident closed.
+    pub fn incident(&self, scope: &'static str, ending: &'static str) {
+        let pairs = [("scope", scope.to_owned()), ("ending", ending.to_owned())];
+        self.incidents.get_or_create(&pairs).inc();
+    }
+
+    /// A failure, where it is handled.
+    pub fn error(&self, stage: &'static str, kind: &'static str) {
+        let pairs = [("stage", stage.to_owned()), ("kind", kind.to_owned())];
+        self.errors.get_or_create(&pairs).inc();
+    }
+
+    /// A task panicked.
+    pub fn panic(&self) {
+        self.panics.inc();
+    }
+
+    /// How many log lines were dropped so far; see [`super::log::LogGuard::dropped`].
+    pub fn set_log_lines_dropped(&self, total: u64) {
+        let known = self.log_lines_dropped.get();
+        self.log_lines_dropped.inc_by(total.saturating_sub(known));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_holds_names_with_their_units_and_ends_as_the_format_wants() {
+        let metrics = Metrics::new();
+        metrics.webhook("alertmanager", "ok", Duration::from_millis(3));
+        metrics.request("/api/v1/webhook", 200);
+        metrics.store_up.set(1);
+        metrics.set_log_lines_dropped(3);
+        metrics.set_log_lines_dropped(5);
+        let text = metrics.encode();
+        for line in [
+            r#"backstop_webhooks_total{source="alertmanager",outcome="ok"} 1"#,
+            r#"backstop_http_requests_total{route="/api/v1/webhook",code="200"} 1"#,
+            r#"backstop_webhook_duration_seconds_bucket{le="0.005",source="alertmanager"} 1"#,
+            "backstop_store_up 1",
+            "backstop_log_lines_dropped_total 5",
+            concat!(
+                "backstop_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
+        ] {
+            assert!(
+                text.lines().any(|have| have == line),
+                "{line} is not in\n{text}"
+            );
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn every_metric_has_help() {
+        let text = Metrics::new().encode();
+        let names: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .collect();
+        assert!(names.len() > 10);
+        for name in names {
+            let name = name.split(' ').next().unwrap();
+            assert!(name.starts_with("backstop_"), "{name}");
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+        }
+    }
+}
