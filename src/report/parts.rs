@@ -275,3 +275,10 @@ pub struct Commit {
     #[schemars(with = "Option<String>")]
     pub at: Option<Timestamp>,
 }
+
+impl Commit {
+    /// Enough of its hash to find it.
+    pub(super) fn short(&self) -> String {
+        self.id.as_str().chars().take(12).collect()
+    }
+}

@@ -240,8 +240,8 @@ pub struct Impact {
     pub fleet: Option<usize>,
     /// The one as a share of the other, from 0 to 1.
     pub share: Option<f64>,
-    /// Hosts that are taken back.
-    pub taken_back: Vec<Host>,
+    /// Hosts in the rollback's scope.
+    pub in_scope: Vec<Host>,
     /// Since when it ran there.
     #[schemars(with = "Option<String>")]
     pub exposed_since: Option<Timestamp>,

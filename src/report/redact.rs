@@ -17,21 +17,21 @@ const SECRET_NAME: &str = r"[\w.-]*(?:token|passwo?r?d|passwd|\bpwd|_pwd|passphr
 
 type Replace = fn(&Captures<'_>) -> String;
 
-/// A pattern and what replaces a match; group 1 is what stays in front.
+/// A pattern and what replaces a match; group 1 is what stays in front, group 2 the secret.
 struct Pattern {
     regex: Regex,
     replace: Replace,
 }
 
 static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
-    let value = r#"(?:\\?"(?:[^"\\]|\\[^"])*\\?"|'[^']*'|[^\s"'&<>=~][^\s"'&<>]*)"#;
+    let value = r#"(\\?"(?:[^"\\]|\\[^"])+\\?"|'[^']+'|\\?["']?[^\s"'&<>=~\\][^\s"'&<>]*)"#;
     let patterns: [(String, Replace); 8] = [
         (
             r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)".to_owned(),
             all,
         ),
         (
-            r#"(?i)((?:authorization|set-cookie|cookie)\\?["']?\s*[:=]\s*\\?["']?)[^"'\\\r\n]+"#.to_owned(),
+            r#"(?i)((?:authorization|set-cookie|cookie)\\?["']?\s*[:=]\s*\\?["']?)([^"'\\\r\n]+)"#.to_owned(),
             after_head,
         ),
         (
@@ -75,6 +75,10 @@ fn all(_: &Captures<'_>) -> String {
 }
 
 fn after_head(found: &Captures<'_>) -> String {
+    // What is gone already takes no more with it.
+    if group(found, 2).starts_with(GONE) {
+        return group(found, 0).to_owned();
+    }
     format!("{}{GONE}", group(found, 1))
 }
 
@@ -220,7 +224,7 @@ mod tests {
             sep in "(=|: |\": \"|:)",
             value in "[A-Za-z0-9!#$%*+./?@^_-]{6,20}",
         ) {
-            prop_assume!(value != GONE);
+            prop_assume!(!value.starts_with(GONE));
             let text = format!("before {name}{sep}{value} after");
             let out = redact(&text).into_owned();
             prop_assert!(!out.contains(&value), "{out}");

@@ -24,8 +24,6 @@ pub(super) struct Moments {
     /// Whether Spinnaker's own clock says when it finished.
     finished_by_spinnaker: bool,
     pub recovered: Option<Timestamp>,
-    /// When the recovery question was answered, however it was.
-    pub answered: Option<Timestamp>,
 }
 
 impl Moments {
@@ -56,8 +54,7 @@ impl Moments {
             accepted: incident.submitted_at.and_then(known),
             finished: seen.map(|seen| by_spinnaker.unwrap_or(seen)),
             finished_by_spinnaker: by_spinnaker.is_some(),
-            recovered: answered(incident, |ending| *ending == Ending::Recovered),
-            answered: answered(incident, |_| true),
+            recovered: recovered(incident),
         }
     }
 
@@ -105,8 +102,8 @@ impl Moments {
     pub(super) fn laps(&self, clocks: &Clocks) -> Laps {
         let lap = |from: &Clock, to: &Clock| match (from.at, to.at) {
             (Some(from), Some(to)) => between(from, to),
-            (None, _) => no_lap(&format!("its start is unknown: {}", from.note)),
-            (_, None) => no_lap(&format!("its end is unknown: {}", to.note)),
+            (None, _) => no_lap(from.note.as_str()),
+            (_, None) => no_lap(to.note.as_str()),
         };
         Laps {
             detect: lap(&clocks.first_bad_sample, &clocks.received),
@@ -181,9 +178,9 @@ fn no_bad_sample(input: &Input) -> &'static str {
     }
 }
 
-fn answered(incident: &Incident, wanted: impl Fn(&Ending) -> bool) -> Option<Timestamp> {
+fn recovered(incident: &Incident) -> Option<Timestamp> {
     incident.events.iter().find_map(|entry| match &entry.event {
-        LaneEvent::Recovery { ending, .. } if wanted(ending) => known(entry.at),
+        LaneEvent::Recovery { ending, .. } if *ending == Ending::Recovered => known(entry.at),
         _ => None,
     })
 }

@@ -19,7 +19,7 @@ pub(super) fn list(input: &Input, standing: Standing, impact: &Impact) -> Vec<Fo
     let left = impact
         .exposed
         .unwrap_or_default()
-        .saturating_sub(impact.taken_back.len());
+        .saturating_sub(impact.in_scope.len());
     if left > 0 {
         list.push(to_do(format!(
             "{} outside this rollback also got {}: decide whether to take it back there as well.",

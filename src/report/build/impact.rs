@@ -11,7 +11,7 @@ use crate::domain::id::Host;
 
 pub(super) fn impact(input: &Input, moments: &Moments) -> Impact {
     let incident = &input.incident;
-    let taken_back = incident
+    let in_scope = incident
         .plan
         .as_ref()
         .map_or(&incident.opened.hosts, |plan| &plan.hosts)
@@ -19,7 +19,7 @@ pub(super) fn impact(input: &Input, moments: &Moments) -> Impact {
     let reached = input.deployment.as_ref().map(reached);
     let exposed = match reached {
         Some(hosts) if !hosts.is_empty() => Some(hosts.len()),
-        _ => (!taken_back.is_empty()).then_some(taken_back.len()),
+        _ => (!in_scope.is_empty()).then_some(in_scope.len()),
     };
     let fleet = input
         .deployment
@@ -49,7 +49,7 @@ pub(super) fn impact(input: &Input, moments: &Moments) -> Impact {
         share: exposed
             .zip(fleet)
             .and_then(|(part, whole)| share(part, whole)),
-        taken_back,
+        in_scope,
         exposed_since: moments.exposed,
         exposed_seconds,
         over,

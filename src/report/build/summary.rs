@@ -71,7 +71,7 @@ fn first_alert(alerts: &[Alert]) -> Option<&Alert> {
 /// `batch 2 (9 of 36 hosts, 25 %)`
 fn spread(scope: &Scope, impact: &Impact) -> String {
     let scope = scope_words(scope);
-    let part = impact.taken_back.len();
+    let part = impact.in_scope.len();
     match impact.fleet {
         Some(fleet) if part > 0 => {
             let share = super::super::words::share(part, fleet).unwrap_or_default();

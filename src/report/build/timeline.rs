@@ -29,11 +29,11 @@ pub(super) fn rows(input: &Input, moments: &Moments) -> Vec<Row> {
             format!("{} was published by {by}", release.id),
         );
     }
+    rows.batches(input.deployment.as_ref());
     match input.deploy_log.value() {
         Some(log) => rows.execution(log, "deployment"),
         None => rows.deployment(input.deployment.as_ref()),
     }
-    rows.batches(input.deployment.as_ref());
     rows.add_known(
         moments.first_bad,
         "Metrics",

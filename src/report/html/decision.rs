@@ -77,7 +77,7 @@ fn evidence(decision: &Judgement) -> Markup {
             p.soft { "None was recorded with the decision." }
         } @else {
             p.small.soft { "Gathered " (when(decision.evidence_at)) }
-            div.scroll { table.stack { tbody { @for row in &decision.evidence {
+            div.scroll { table.stack.verdicts { tbody { @for row in &decision.evidence {
                 tr {
                     th { (row.question) }
                     td { (pill(tone(row.answer), row.answer.as_str())) }
@@ -96,7 +96,7 @@ fn guards(decision: &Judgement) -> Markup {
     markup! {
         @if !decision.guards.is_empty() {
             h3 { "Guards" }
-            div.scroll { table.stack { tbody { @for row in &decision.guards {
+            div.scroll { table.stack.verdicts { tbody { @for row in &decision.guards {
                 tr {
                     th { (row.guard.as_str()) }
                     td { (pill(tone(row.answer), row.answer.as_str())) }
@@ -112,7 +112,7 @@ fn rules(decision: &Judgement) -> Markup {
         @if !decision.rules.is_empty() {
             details {
                 summary { "Rules that were asked (" (decision.rules.len()) ")" }
-                div.scroll { table.stack { tbody { @for row in &decision.rules {
+                div.scroll { table.stack.verdicts { tbody { @for row in &decision.rules {
                     tr {
                         th { (row.rule) }
                         td { @if row.matched { (pill("good", "matched")) } @else { span.soft { "no" } } }

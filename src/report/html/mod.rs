@@ -129,7 +129,7 @@ fn clocks(record: &Record) -> Markup {
                         None => b.soft { "unknown" },
                     }
                     span { (meaning) }
-                    @if let Some(why) = &lap.why { span { "(" (why) ")" } }
+                    @if let Some(why) = &lap.why { span { (why) } }
                 }
             } }
             div.scroll { table.stack {
@@ -177,12 +177,13 @@ fn impact(record: &Record) -> Markup {
                         None => span.soft { "unknown" },
                     }
                 }),
-                ("Taken back", markup! {
-                    (words::count(impact.taken_back.len(), "host", "hosts"))
-                    @if !impact.taken_back.is_empty() { ": " (hosts(&impact.taken_back, 12)) }
-                }),
             ]))
-            @if let Some(note) = &impact.note { p.note { (note) } }
+            p.small {
+            span.soft { "In this rollback: " }
+            (words::count(impact.in_scope.len(), "host", "hosts"))
+            @if !impact.in_scope.is_empty() { ": " (hosts(&impact.in_scope, 40)) }
+        }
+        @if let Some(note) = &impact.note { p.note { (note) } }
         },
     )
 }
@@ -240,7 +241,7 @@ fn change(record: &Record) -> Markup {
                 Some(commits) if commits.is_empty() => p.soft { "None." },
                 Some(commits) => ul { @for commit in commits {
                     li {
-                        code { (commit.id.line(12)) } " " (commit.title)
+                        code { (commit.short()) } " " (commit.title)
                         @if let Some(author) = &commit.author { span.soft { " · " (author) } }
                         @if let Some(at) = commit.at { span.soft { " · " (when(Some(at))) } }
                     }

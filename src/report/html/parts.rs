@@ -68,7 +68,7 @@ pub(super) fn hosts(hosts: &[Host], most: usize) -> Markup {
     markup! {
         @for (i, host) in hosts.iter().take(most).enumerate() {
             @if i > 0 { ", " }
-            span.mono { (host) }
+            span.mono.host { (host) }
         }
         @if more > 0 { " and " (more) " more" }
     }

@@ -44,11 +44,19 @@ fn treatment(c: char, before: Option<char>, out: &str, rest: &str) -> Treatment 
         }
         ':' if is_emoji(rest) => Treatment::Parted,
         ':' if next != Some('/') && before.is_some() => Treatment::Plain,
-        // `1.` begins a list, `www.` an address.
-        '.' if out.chars().all(|c| c.is_ascii_digit()) || ends_with(out, "www") => {
+        // `1.` and `1)` begin a list, `www.` an address.
+        '.' | ')'
+            if out.chars().all(|c| c.is_ascii_digit())
+                && !next.is_some_and(char::is_alphanumeric) =>
+        {
             Treatment::Escaped
         }
-        '.' | '-' | ',' | ';' | '/' | '\'' | '"' | '%' | '?' if before.is_some() => {
+        '.' if ends_with(out, "www") => Treatment::Escaped,
+        // Brackets are always escaped, so parentheses can't be an address; the rest is markup at
+        // the start of a line only.
+        '.' | '(' | ')' | '-' | '+' | '=' | ',' | ';' | '/' | '\'' | '"' | '%' | '?'
+            if before.is_some() =>
+        {
             Treatment::Plain
         }
         c if c.is_ascii_punctuation() => Treatment::Escaped,
@@ -142,15 +150,16 @@ mod tests {
         for (text, want) in [
             (
                 "# Fixed\n\n[x](http://e.com)",
-                "\\# Fixed \\[x\\]\\(http\\://e.com\\)",
+                "\\# Fixed \\[x\\](http\\://e.com)",
             ),
             ("1. item", "1\\. item"),
             ("- item", "\\- item"),
+            ("1) item", "1\\) item"),
             (
                 "ask @alice, see #12 and GH-7",
                 "ask \\@\u{2060}alice, see \\#\u{2060}12 and GH-\u{2060}7",
             ),
-            ("<img src=x>", "\\<img src\\=x\\>"),
+            ("<img src=x>", "\\<img src=x\\>"),
             ("see www.e.com", "see www\\.e.com"),
             ("5.9 % in 1 min", "5.9 % in 1 min"),
             (
@@ -186,7 +195,7 @@ mod tests {
                 if c == '\\' {
                     prop_assert!(rest.next().is_some_and(|c| c.is_ascii_punctuation()));
                 } else {
-                    prop_assert!(!"<>[]()`*_~|#!&\\".contains(c), "{}", out);
+                    prop_assert!(!"<>[]`*_~|#!&\\".contains(c), "{}", out);
                 }
             }
         }

@@ -139,10 +139,10 @@ impl Page {
             "- Since {}, for {lasted}",
             words::time_or_unknown(impact.exposed_since)
         ));
-        let hosts = host_list(&impact.taken_back);
+        let hosts = host_list(&impact.in_scope);
         self.line(&format!(
-            "- Taken back: {}{hosts}",
-            words::count(impact.taken_back.len(), "host", "hosts")
+            "- In this rollback: {}{hosts}",
+            words::count(impact.in_scope.len(), "host", "hosts")
         ));
         if let Some(note) = &impact.note {
             self.line(&format!("- {}", prose(note.as_str())));
@@ -313,7 +313,7 @@ impl Page {
             let author = commit.author.as_ref().map_or_else(String::new, |author| {
                 format!(" ({})", prose(author.as_str()))
             });
-            let id = code(&commit.id.line(12));
+            let id = code(&commit.short());
             self.line(&format!("- {id} {}{author}", prose(commit.title.as_str())));
         }
     }

@@ -213,7 +213,7 @@ fn no_payload_becomes_markdown() {
     for payload in PAYLOADS {
         let page = obeyed(&markdown(&record(poisoned(payload))));
         assert_eq!(headings(&page), headings(&clean), "{payload:?}");
-        for part in ["<", "![", "javascript:", "](http:", "@e", "`"] {
+        for part in ["<", "![", "](http:", "@e", "`"] {
             assert!(!page.contains(part), "{payload:?} left {part:?}");
         }
         assert_eq!(page.matches("](").count(), 1, "{payload:?}");

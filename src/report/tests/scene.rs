@@ -113,19 +113,16 @@ fn alert() -> Alert {
 
 const QUERY: &str = r#"sum by (instance) (rate(http_requests_total{service="checkout",release_id="checkout@1.8.0",code=~"5.."}[1m])) / sum by (instance) (rate(http_requests_total{service="checkout",release_id="checkout@1.8.0"}[1m]))"#;
 
-/// Well until 45 s, bad until the rollback ends at 214 s, well again.
+/// Well until 45 s, bad until the rollback ends at 214 s, well again. In 4096ths, which JSON
+/// carries exactly.
 fn metric() -> MetricSnapshot {
-    let curve = |bad: f64, phase: i64| {
+    let curve = |bad: i64, phase: i64| {
         (-40..=30).map(move |i| {
             let seconds = i * 15;
+            let level = if (45..214).contains(&seconds) { bad } else { 8 };
             #[expect(clippy::cast_precision_loss, reason = "small")]
-            let noise = ((i + phase) % 5) as f64 * 0.0003;
-            let value = if (45..214).contains(&seconds) {
-                bad
-            } else {
-                0.002
-            };
-            (at(seconds), value + noise)
+            let value = (level + (i + phase).rem_euclid(5)) as f64 / 4096.0;
+            (at(seconds), value)
         })
     };
     let labels = |n: u32| Labels::from([("instance".to_owned(), format!("{}:9100", host(n)))]);
@@ -143,9 +140,9 @@ fn metric() -> MetricSnapshot {
         to: at(450),
         step: Duration::from_secs(15),
         series: vec![
-            series(3, Role::Accused, 0.0578),
-            series(4, Role::Accused, 0.041),
-            series(20, Role::Rest, 0.002),
+            series(3, Role::Accused, 238),
+            series(4, Role::Accused, 168),
+            series(20, Role::Rest, 8),
         ],
         chart: None,
         chart_png: None,

@@ -18,7 +18,7 @@ fn a_recovered_batch_rollback_is_told_in_one_sentence() {
         record.summary.as_str(),
         "At 2026-11-22 14:02:05 +00:00, CanaryErrorRatio (critical) fired on checkout/prod for \
          release 1.8.0, batch 2 (9 of 36 hosts, 25 %); batch 2 was rolled back to 1.7.4 in \
-         1 min 14 s and the service recovered after 2 min; error ratio 5.9 % → 0.29 %."
+         1 min 14 s and the service recovered after 2 min; error ratio 5.86 % → 0.293 %."
     );
     assert_eq!(record.header.standing, Standing::Recovered);
     assert_eq!(missing(&record), []);
@@ -38,7 +38,7 @@ fn clocks_and_laps_come_from_their_own_sources() {
 fn impact_counts_every_host_the_bad_release_reached() {
     let impact = record(recovered()).impact;
     assert_eq!((impact.exposed, impact.fleet), (Some(11), Some(36)));
-    assert_eq!(impact.taken_back.len(), 9);
+    assert_eq!(impact.in_scope.len(), 9);
     assert_eq!(impact.exposed_since, Some(at(-900)));
 }
 
@@ -86,7 +86,7 @@ fn the_first_revision_says_what_it_does_not_know_yet() {
         record.summary.as_str(),
         "At 2026-11-22 14:02:05 +00:00, CanaryErrorRatio (critical) fired on checkout/prod for \
          release 1.8.0, batch 2 (9 of 36 hosts, 25 %); Spinnaker accepted the rollback to 1.7.4 \
-         within 4 s and is at work; error ratio 5.9 % at the decision."
+         within 4 s and is at work; error ratio 5.86 % at the decision."
     );
     let missing = missing(&record);
     for (what, why) in [
