@@ -103,11 +103,6 @@ pub fn report(incident: &IncidentId, revision: u32, file: &str) -> String {
     format!("reports/{incident}/{revision}/{file}")
 }
 
-/// The folder of all revisions of an incident's report.
-pub fn reports(incident: &IncidentId) -> String {
-    format!("reports/{incident}")
-}
-
 /// A drawn chart.
 pub fn chart(id: &str) -> String {
     format!("charts/{id}.png")
