@@ -12,6 +12,7 @@
 mod support;
 
 mod channels;
+mod cli;
 mod evidence;
 mod gate_contract;
 mod gate_quirks;
