@@ -291,7 +291,9 @@ async fn reported(world: &World, incident: &Incident) -> anyhow::Result<Value> {
 
 /// When the gateway had the alert: the report's clock.
 fn received(record: &Value, opened_at: Timestamp) -> anyhow::Result<Timestamp> {
-    let text = record.pointer("/clocks/received").and_then(Value::as_str);
+    let text = record
+        .pointer("/clocks/received/at")
+        .and_then(Value::as_str);
     let at: Timestamp = text
         .context("the report has no clock `received`")?
         .parse()?;
@@ -302,16 +304,22 @@ fn received(record: &Value, opened_at: Timestamp) -> anyhow::Result<Timestamp> {
     Ok(at)
 }
 
-/// Waits until every channel has one such message of the act; an alert's has a chart.
+/// Waits until every channel has one such message of the act; an alert's has a chart, and of the
+/// report each revision is told.
 async fn told(world: &World, script: &Script, kind: Kind) -> anyhow::Result<()> {
     let what = format!("email, Slack, WeCom and DingTalk each get one {kind:?} message");
     world
         .step(SECONDS(45), &what, async || {
             let told = messages::collect(world).await?;
             for (channel, messages) in messages::of_service(&told, script.service, kind) {
-                let [message] = messages.as_slice() else {
-                    anyhow::bail!("{channel} has {}", messages.len());
+                let wanted = if kind == Kind::Report {
+                    LAST_REVISION
+                } else {
+                    1
                 };
+                let count = messages.len();
+                ensure!(count == usize::try_from(wanted)?, "{channel} has {count}");
+                let message = messages.first().context("no message")?;
                 let chart = message.chart.as_deref().is_some_and(messages::is_png);
                 ensure!(
                     kind != Kind::Firing || chart,

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::SERVICES;
 use crate::support::chat;
 use crate::support::process;
+use crate::support::slack_blocks;
 use crate::world::World;
 
 /// The channels, as the summary names them.
@@ -86,7 +87,7 @@ pub async fn collect(world: &World) -> anyhow::Result<Vec<Told>> {
     let mut told = Vec::new();
     for (channel, arrived) in [
         ("email", mails(world)?),
-        ("slack", chats(world.slack.messages())),
+        ("slack", slack(world)),
         ("wecom", chats(world.wecom.messages())),
         (
             "dingtalk",
@@ -188,6 +189,25 @@ fn first_line(text: &str) -> String {
     let mut lines = text.lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty());
     first.unwrap_or_default().to_owned()
+}
+
+/// Slack's messages are rewritten when their alert ends: what one is about is what it began as.
+fn slack(world: &World) -> Vec<Arrived> {
+    let calls = world.slack.calls();
+    let begun = |ts: &str| {
+        let posted = calls.iter().find(|(method, _, answer)| {
+            method == "chat.postMessage" && answer.get("ts").is_some_and(|at| at == ts)
+        });
+        posted.map(|(_, body, _)| first_line(&slack_blocks::text(body)))
+    };
+    let posted = world.slack.posted();
+    let mut arrived = chats(world.slack.messages());
+    for (message, posted) in arrived.iter_mut().zip(posted) {
+        if let Some(headline) = begun(&posted.ts) {
+            message.headline = headline;
+        }
+    }
+    arrived
 }
 
 /// A picture that comes as a message of its own belongs to the words before it.

@@ -130,14 +130,16 @@ fn event(event: &LaneEvent) -> Option<String> {
             opened.decision.why()
         ),
         LaneEvent::Submitted { execution, .. } => format!("Gate accepted execution {execution}"),
-        LaneEvent::Finished { status, detail, .. } => {
-            format!("execution ended {status}: {detail}")
+        LaneEvent::Finished { status, .. } => format!("sees the rollback end {status}"),
+        LaneEvent::Recovery { ending, .. } => {
+            format!("asks the metrics store about the service: {ending:?}")
         }
-        LaneEvent::Recovery { ending, detail, .. } => format!("{ending:?}: {detail}"),
         LaneEvent::Reported { incident, revision } => {
-            format!("report of {incident}, revision {revision}")
+            format!("report of {incident} is written, revision {revision}")
         }
-        LaneEvent::Closed { incident, why, .. } => format!("{incident} is closed: {why}"),
+        LaneEvent::Closed {
+            incident, ending, ..
+        } => format!("incident {incident} is closed: {ending:?}"),
         LaneEvent::Voided { why, .. } => format!("an attempt came to nothing: {why}"),
         LaneEvent::Unknown { why, .. } => format!("cannot tell what Spinnaker did: {why}"),
         _ => return None,

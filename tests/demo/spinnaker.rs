@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Map, Value, json};
@@ -9,6 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::ENV;
 use crate::support::fleet::Fleet;
 use crate::support::gate::{GateStandIn, StageCall, StageResult};
+
+/// To fetch a release and restart takes a moment.
+const RESTART: Duration = Duration::from_secs(1);
 
 /// Hosts that were given a release, and by which execution.
 #[derive(Debug, Clone)]
@@ -59,8 +63,11 @@ pub fn drive(gate: &GateStandIn, fleet: Fleet) -> Changes {
     let changes = Changes::default();
     let record = Arc::clone(&changes);
     gate.on_stage("deployHosts", move |call| {
-        let result = deploy(&fleet, &record, &call);
-        async move { result }
+        let (fleet, record) = (fleet.clone(), Arc::clone(&record));
+        async move {
+            tokio::time::sleep(RESTART).await;
+            deploy(&fleet, &record, &call)
+        }
     });
     changes
 }
