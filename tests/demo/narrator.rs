@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backstop::domain::decision::Scope;
 use backstop::domain::lane::LaneEvent;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::messages::{self, Kind};
 use crate::world::World;
-use crate::{SERVICES, lane};
+use crate::{HOSTS, SERVICES, lane};
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -49,16 +50,21 @@ impl Drop for Narrator {
 type Fact = (String, &'static str, String);
 
 async fn look(world: &World) -> Vec<Fact> {
+    // In the order of cause: what is decided, what Spinnaker does, what is seen of that.
     let mut facts = alerts(world).await;
-    facts.extend(executions(world));
+    let mut seen = Vec::new();
     for service in SERVICES {
         // A store that is being written to may be asked again in a moment.
         let entries = lane::entries(&world.store, service.name).await;
         for (seq, entry) in entries.unwrap_or_default() {
+            let decided = matches!(entry.event, LaneEvent::Opened(_));
             let name = format!("{}/{seq}", service.name);
-            facts.extend(event(&entry.event).map(|what| (name, "backstop", what)));
+            let fact = event(&entry.event).map(|what| (name, "backstop", what));
+            if decided { &mut facts } else { &mut seen }.extend(fact);
         }
     }
+    facts.extend(executions(world));
+    facts.extend(seen);
     facts.extend(told(world).await);
     facts
 }
@@ -112,6 +118,9 @@ fn executions(world: &World) -> Vec<Fact> {
 }
 
 fn some_of(hosts: &str) -> String {
+    if hosts == "all" {
+        return format!("all {HOSTS} hosts");
+    }
     let all: Vec<&str> = hosts.split(',').collect();
     match all.as_slice() {
         [first, .., last] if all.len() > 3 => format!("{} hosts ({first} .. {last})", all.len()),
@@ -123,8 +132,11 @@ fn some_of(hosts: &str) -> String {
 fn event(event: &LaneEvent) -> Option<String> {
     Some(match event {
         LaneEvent::Opened(opened) => format!(
-            "decides: {} of {} back to {}; {}",
-            opened.scope,
+            "decides: {} of {} goes back to {}; {}",
+            match &opened.scope {
+                Scope::Full => "all".to_owned(),
+                batch @ Scope::Batch(_) => batch.to_string(),
+            },
             opened.release_id,
             opened.target,
             opened.decision.why()
