@@ -378,7 +378,7 @@ impl Core {
                 {
                     Ok(Some(id)) => {
                         self.end_hold(hold, &format!("incident `{id}` took over"))
-                            .await
+                            .await;
                     }
                     // Not now: the next look decides anew.
                     Ok(None) | Err(_) => {}
