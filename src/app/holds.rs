@@ -341,6 +341,7 @@ impl Core {
             received_at: decision.at,
             held_since: Some(hold.held.since),
             gather: Gather::Now(setup.config.timing.evidence_deadline),
+            again: false,
         };
         let judgements = self.judge(setup, &view, &resolved, &focus, occasion).await;
         let wanting = judgements
