@@ -92,7 +92,7 @@ impl Setup {
         let notify = Notify::new(
             notify,
             ground.store.clone(),
-            Arc::clone(&ground.clock),
+            &ground.clock,
             ground.me.clone(),
             ground.tasks.clone(),
             Arc::clone(&ground.ear),
