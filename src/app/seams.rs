@@ -410,7 +410,7 @@ impl Seams {
     }
 }
 
-fn gate(setup: &Setup) -> Result<&crate::act::spinnaker::Gate, CantAsk> {
+fn gate(setup: &Setup) -> Result<&crate::spinnaker::Gate, CantAsk> {
     setup
         .gate
         .as_ref()
