@@ -87,14 +87,17 @@ async fn asked(gateway: &Process, gate: &GateStandIn, figures: &mut Figures) -> 
         let began = Instant::now();
         let (url, client) = (gateway.url(), http.clone());
         let posted = tokio::spawn(async move { load::post(&client, &url, body).await });
-        let asked = gate.when(PATIENCE, |world| {
+        // Its own deadline is a test's: it would end the program without the gateway's words.
+        let asked = gate.when(2 * PATIENCE, |world| {
             let asked = |request: &crate::support::gate::Recorded| {
                 request.method == "POST" && request.path == path
             };
             world.requests.iter().rev().any(asked).then(Instant::now)
         });
-        took.push(asked.await.saturating_duration_since(began));
-        posted.await??;
+        let asked = tokio::time::timeout(PATIENCE, asked).await;
+        let answer = posted.await??;
+        let asked = asked.with_context(|| format!("Gate was not asked: {answer}"))?;
+        took.push(asked.saturating_duration_since(began));
     }
     ensure!(gate.unexpected().is_empty(), "Gate was asked nonsense");
     for (word, q) in [("p50", 0.5), ("p99", 0.99)] {

@@ -63,7 +63,9 @@ async fn bench(rounds: usize) -> anyhow::Result<()> {
         .tempdir_in(&folder)
         .context("create a folder for the run")?;
     let mut figures = Figures::default();
-    rounds::run(scratch.path(), rounds, &mut figures).await?;
+    if rounds > 0 {
+        rounds::run(scratch.path(), rounds, &mut figures).await?;
+    }
     charting::run(&mut figures)?;
     storing::run(scratch.path(), &mut figures).await?;
     incidents::run(scratch.path(), &mut figures).await?;
