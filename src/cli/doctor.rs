@@ -63,22 +63,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn fsync(folder: &Path) -> Probe {
     let name = "directory";
     let began = Instant::now();
-    match write_through(folder) {
-        Err(error) => Probe::new(
-            name,
-            Verdict::Fail,
-            format!("`{}` can't be written through: {error}", folder.display()),
-        ),
-        Ok(()) => {
-            let took = began.elapsed();
-            let text = format!("write, fsync and rename took {} ms", took.as_millis());
-            if took > SLOW_FSYNC {
-                Probe::new(name, Verdict::Warn, text)
-                    .hint("every decision waits for a few of these; use a faster disk")
-            } else {
-                Probe::new(name, Verdict::Ok, text)
-            }
-        }
+    if let Err(error) = write_through(folder) {
+        let text = format!("`{}` can't be written through: {error}", folder.display());
+        return Probe::new(name, Verdict::Fail, text);
+    }
+    let took = began.elapsed();
+    let text = format!("write, fsync and rename took {} ms", took.as_millis());
+    if took > SLOW_FSYNC {
+        Probe::new(name, Verdict::Warn, text)
+            .hint("every decision waits for a few of these; use a faster disk")
+    } else {
+        Probe::new(name, Verdict::Ok, text)
     }
 }
 

@@ -55,7 +55,10 @@ fn section(page: &mut String, command: &Command, above: &str) {
     }
     line(page, "\n| argument | meaning |\n|---|---|");
     for arg in args {
-        line(page, &format!("| `{}` | {} |", form(arg), meaning(arg)));
+        line(
+            page,
+            &format!("| `{}` | {} |", form(arg).replace('|', "\\|"), meaning(arg)),
+        );
     }
 }
 

@@ -192,7 +192,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
         .await
         .map_err(|error| store_failed(&error))?;
     let mut releases = Vec::new();
-    for name in names.iter().filter(|name| name.ends_with(".json")) {
+    for name in &names {
         let release = store.get::<Release>(name).await;
         releases.extend(release.map_err(|error| store_failed(&error))?);
     }

@@ -124,13 +124,10 @@ fn dry(file: String, body: &[u8], at: Option<Timestamp>) -> Replayed {
             let firing = delivery.groups.iter().flat_map(|group| &group.alerts);
             let firing = firing.filter(|alert| alert.is_firing()).count();
             let groups = count(delivery.groups.len(), "group");
-            let mut line = format!(
-                "{file}: {groups}, {} ({firing} firing)",
-                count(alerts, "alert")
-            );
-            for ignored in &delivery.ignored {
-                line.push_str(&format!("\n  left out: {ignored}"));
-            }
+            let alerts = count(alerts, "alert");
+            let mut lines = vec![format!("{file}: {groups}, {alerts} ({firing} firing)")];
+            let left_out = delivery.ignored.iter();
+            lines.extend(left_out.map(|ignored| format!("  left out: {ignored}")));
             Replayed {
                 file,
                 door,
@@ -139,7 +136,7 @@ fn dry(file: String, body: &[u8], at: Option<Timestamp>) -> Replayed {
                     "groups": delivery.groups,
                     "ignored": delivery.ignored_count,
                 }),
-                line,
+                line: lines.join("\n"),
                 exit: Exit::Ok,
             }
         }

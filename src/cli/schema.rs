@@ -9,12 +9,13 @@ use super::exit::Exit;
 use super::output::{Format, Out};
 use crate::config::{policy, raw};
 use crate::domain::{alert, decision, deployment, lane, release};
+use crate::report::Record;
 
 /// `schema`
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Of what; left out: of everything, in one object.
-    #[arg(value_enum)]
+    #[arg(value_name = "KIND", value_enum)]
     of: Option<Kind>,
 }
 
@@ -40,6 +41,8 @@ enum Kind {
     Incident,
     /// A decision.
     Decision,
+    /// The record of an incident's report.
+    Report,
 }
 
 impl Kind {
@@ -55,21 +58,21 @@ impl Kind {
             Self::Alert => schema_for!(alert::Alert),
             Self::Incident => schema_for!(lane::Incident),
             Self::Decision => schema_for!(decision::Decision),
+            Self::Report => schema_for!(Record),
         }
     }
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = Out::new(Format::Json);
-    match args.of {
-        Some(kind) => out.json(&kind.schema())?,
-        None => {
-            let named = Kind::value_variants().iter().filter_map(|kind| {
-                let name = kind.to_possible_value()?.get_name().to_owned();
-                Some((name, kind.schema().to_value()))
-            });
-            out.json(&named.collect::<serde_json::Map<_, _>>())?;
-        }
+    if let Some(kind) = args.of {
+        out.json(&kind.schema())?;
+    } else {
+        let named = Kind::value_variants().iter().filter_map(|kind| {
+            let name = kind.to_possible_value()?.get_name().to_owned();
+            Some((name, kind.schema().to_value()))
+        });
+        out.json(&named.collect::<serde_json::Map<_, _>>())?;
     }
     Ok(Exit::Ok.into())
 }

@@ -1,6 +1,6 @@
 //! `serve`: runs the gateway until it is told to stop.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,12 +22,13 @@ use crate::telemetry::log::LogFormat;
 pub struct Args {
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Where to listen.
+    /// Where to listen; `:9095` is every IPv4 address.
     #[arg(
         long = "web.listen-address",
         value_name = "ADDR",
         env = "BACKSTOP_WEB_LISTEN_ADDRESS",
-        default_value = "127.0.0.1:9095"
+        default_value = "127.0.0.1:9095",
+        value_parser = listen_address
     )]
     pub listen: SocketAddr,
     /// How people and chat clients reach the gateway: links, approvals and charts. Stands above
@@ -62,6 +63,20 @@ pub struct Args {
         default_value = "logfmt"
     )]
     pub log_format: LogFormat,
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') {
+        format!("0.0.0.0{text}")
+    } else {
+        text.to_owned()
+    };
+    let mut found = whole
+        .to_socket_addrs()
+        .map_err(|error| format!("it must be like 127.0.0.1:9095 or :9095 ({error})"))?;
+    found
+        .next()
+        .ok_or_else(|| "the name has no address".to_owned())
 }
 
 fn external_url(text: &str) -> Result<Url, String> {
@@ -152,5 +167,19 @@ async fn wait_for_the_end(running: &Running) -> std::io::Result<()> {
             // What is wrong with the files is logged there; the old configuration stays.
             _ = hangup.recv() => drop(running.reload().await),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listen_address_may_be_a_port_alone() {
+        let address = |text: &str| listen_address(text).map(|address| address.to_string());
+        assert_eq!(address(":9095").as_deref(), Ok("0.0.0.0:9095"));
+        assert_eq!(address("127.0.0.1:0").as_deref(), Ok("127.0.0.1:0"));
+        assert_eq!(address("[::1]:80").as_deref(), Ok("[::1]:80"));
+        assert!(address("9095").is_err());
     }
 }

@@ -22,64 +22,87 @@ use crate::domain::policy::{
 /// Pause between two incidents of a lane when the file names none.
 const DEFAULT_COOLDOWN: Duration = Duration::from_mins(30);
 
+/// `rules/policy/*.yaml`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
+    /// Services by name or glob; `["*"]` stands for every service that no other file names.
     #[schemars(with = "Vec<String>")]
     services: Spanned<Vec<Spanned<String>>>,
+    /// Asked in order.
     #[schemars(with = "Vec<RawRule>")]
     rules: Spanned<Vec<RawRule>>,
+    /// Limits around them.
     #[serde(default)]
     guards: RawGuards,
 }
 
+/// One rule; the first that matches an alert is taken.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRule {
+    /// Its name, unique in the file.
     #[schemars(with = "String")]
     name: Spanned<String>,
+    /// Alertmanager's matchers; all must hold.
     #[schemars(with = "Vec<String>")]
     matchers: Spanned<Vec<Spanned<String>>>,
+    /// canary, between, full; left out: all.
     #[serde(default)]
     phase: Vec<Phase>,
+    /// How long the accusation must stand. Default 0s.
     #[serde(default, rename = "for")]
     #[schemars(with = "Option<String>")]
     for_: Option<Spanned<String>>,
+    /// How many accused hosts it takes. Default 0.
     #[serde(default)]
     min_hosts: u32,
+    /// What it asks for.
     action: Action,
+    /// The trusted expression; left out: the one of the rule in vmalert.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     verify: Option<Spanned<String>>,
+    /// What no traffic means. Default hold.
     #[serde(default)]
     #[schemars(with = "Option<NoData>")]
     on_no_data: Option<Spanned<NoData>>,
+    /// Left out: none is needed.
     #[serde(default)]
     approval: Option<RawApproval>,
+    /// Who is told; left out: `default_channels`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     channels: Vec<Spanned<String>>,
 }
 
+/// A person must agree.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawApproval {
+    /// How long a person has.
     #[schemars(with = "String")]
     expires: Spanned<String>,
+    /// What happens after that.
     then: Expiry,
 }
 
+/// Limits around the rules.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawGuards {
+    /// off, shadow, approve, enforce. Default shadow.
     #[serde(default)]
     mode: Option<Mode>,
+    /// Pause between two incidents of a lane. Default 30m.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     cooldown: Option<Spanned<String>>,
+    /// Windows in which nothing automatic happens.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     freeze: Vec<Spanned<String>>,
+    /// Share of hosts that must stay up, such as 60%.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     min_capacity: Option<Spanned<String>>,

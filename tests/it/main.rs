@@ -12,6 +12,7 @@
 mod support;
 
 mod channels;
+mod cli;
 mod evidence;
 mod gate_contract;
 mod gate_quirks;
@@ -20,5 +21,6 @@ mod lane_model;
 mod licences;
 mod real_mail;
 mod real_tools;
+mod shipped_pipelines;
 mod simulated_fleet;
 mod web;

@@ -52,7 +52,7 @@ impl Finding {
     pub(super) fn error(problem: Problem) -> Self {
         Self {
             severity: Severity::Error,
-            file: problem.file,
+            file: tidy(&problem.file),
             line: problem.line,
             column: problem.column,
             message: problem.message,
@@ -63,7 +63,7 @@ impl Finding {
     pub(super) fn of(severity: Severity, file: &str, message: impl Into<String>) -> Self {
         Self {
             severity,
-            file: file.to_owned(),
+            file: tidy(file),
             line: 0,
             column: 0,
             message: message.into(),
@@ -107,6 +107,11 @@ impl fmt::Display for Finding {
             None => Ok(()),
         }
     }
+}
+
+/// `./rules/…` as editors and pull requests name it.
+fn tidy(file: &str) -> String {
+    file.strip_prefix("./").unwrap_or(file).to_owned()
 }
 
 /// Text of a workflow command, which ends at the line's end.

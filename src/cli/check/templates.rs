@@ -64,8 +64,10 @@ fn read(root: &Path) -> Result<Vec<(String, String)>, Problem> {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
         // ConfigMaps mount hidden folders (`..data`) beside the files.
-        let Some(name) = name.filter(|name| !name.starts_with('.') && name.ends_with(".tera"))
-        else {
+        let is_template = path
+            .extension()
+            .is_some_and(|extension| extension == "tera");
+        let Some(name) = name.filter(|name| is_template && !name.starts_with('.')) else {
             continue;
         };
         let text = fs::read_to_string(&path).map_err(|error| problem(&path, &error))?;

@@ -15,7 +15,7 @@ use crate::domain::id::IncidentId;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(2);
 /// A gateway may be away this long while it is followed: replicas restart.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What of an incident is told.
 #[derive(Debug, Deserialize)]
