@@ -21,7 +21,7 @@ use crate::domain::decision::{Decision, Verdict};
 use crate::domain::id::{ChannelName, IncidentId};
 use crate::domain::lane::{Opened, Origin};
 use crate::domain::notice::{Message, Notice, NoticeKind};
-use crate::ingest::book::Observation;
+use crate::ingest::book::{Expiry, Observation};
 use crate::ingest::episode::Open;
 use crate::ingest::{self};
 use crate::notify::{Broken, Delivery};
@@ -445,7 +445,7 @@ impl Core {
     }
 
     /// An episode ended because nobody vouched for it any more: people who heard of it hear that.
-    pub(super) async fn tell_expiry(&self, expiry: crate::ingest::book::Expiry) {
+    pub(super) async fn tell_expiry(&self, expiry: Expiry) {
         let setup = self.setup().clone();
         let now = self.ground.clock.now();
         let mut alert = Alert::clone(&expiry.last.alert);

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::core::Core;
-use super::manual::away;
 use crate::domain::decision::Decision;
 use crate::domain::deployment::{Deployment, Health, Instance};
 use crate::domain::id::{DeploymentId, Env, Host, IncidentId, LaneName, Service};

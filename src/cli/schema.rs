@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::output::{Format, Out};
 use crate::config::{policy, raw};
 use crate::domain::{alert, decision, deployment, lane, release};
-use crate::report::record::Record;
+use crate::report::Record;
 
 /// `schema`
 #[derive(Debug, clap::Args)]

@@ -93,6 +93,11 @@ pub fn budget() -> String {
     "budget".to_owned()
 }
 
+/// The folder of all revisions of an incident's report.
+pub fn reports(incident: &IncidentId) -> String {
+    format!("reports/{incident}")
+}
+
 /// One revision of an incident's report: `record.json`, `report.html`, `report.md`.
 pub fn report(incident: &IncidentId, revision: u32, file: &str) -> String {
     format!("reports/{incident}/{revision}/{file}")
