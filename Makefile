@@ -17,7 +17,8 @@ tools: ## Fetch the real programs (Alertmanager, vmalert, VictoriaMetrics, SMTP,
 	@scripts/fetch-tools
 
 demo: tools ## Show a bad release being noticed and taken back, with everything running here.
-	@$(CARGO) run --locked --example demo
+	@$(CARGO) build --locked --bin backstop --example demo
+	@$(CARGO) run --locked --quiet --example demo
 
 test: tools fmt lint doc unit ## Everything CI runs: format, lints, documentation, tests, licences.
 

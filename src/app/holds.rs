@@ -341,6 +341,7 @@ impl Core {
             received_at: decision.at,
             held_since: Some(hold.held.since),
             gather: Gather::Now(setup.config.timing.evidence_deadline),
+            again: false,
         };
         let judgements = self.judge(setup, &view, &resolved, &focus, occasion).await;
         let wanting = judgements
@@ -377,7 +378,7 @@ impl Core {
                 {
                     Ok(Some(id)) => {
                         self.end_hold(hold, &format!("incident `{id}` took over"))
-                            .await
+                            .await;
                     }
                     // Not now: the next look decides anew.
                     Ok(None) | Err(_) => {}

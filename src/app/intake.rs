@@ -150,6 +150,7 @@ impl Core {
                 // Its evaluation waits for us.
                 Source::Vmalert => Gather::Later,
             },
+            again: false,
         };
         let judgements = self.judge(setup, &view, &resolved, &firing, occasion).await;
         let mut parts = Vec::new();

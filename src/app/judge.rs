@@ -59,6 +59,8 @@ pub(super) struct Occasion {
     pub(super) held_since: Option<Timestamp>,
     /// Whether to ask the sources.
     pub(super) gather: Gather,
+    /// Whether the lane's open incident is asked about once more: it is not in its own way.
+    pub(super) again: bool,
 }
 
 /// An open alert and what it accuses.
@@ -350,7 +352,7 @@ impl Core {
                 .lane
                 .as_ref()
                 .map(|lane| LaneView {
-                    open: lane.open.as_ref(),
+                    open: lane.open.as_ref().filter(|_| !occasion.again),
                     closed: &lane.closed,
                 })
                 .map_err(String::as_str),

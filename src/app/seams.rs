@@ -77,6 +77,7 @@ impl Core {
             received_at: opened.decision.at,
             held_since: Some(incident.opened_at),
             gather: Gather::Now(setup.config.timing.evidence_deadline),
+            again: true,
         };
         let judgements = self.judge(&setup, &view, &resolved, &focus, occasion).await;
         let Some(judgement) = judgements

@@ -304,13 +304,12 @@ impl Fit {
     ) -> Self {
         let named = clues.host.as_ref().and_then(|host| index.canonical(host));
         let member = named.and_then(|host| Some((host.clone(), deployment.batch_of(host)?.n)));
-        let (batches, hosts) = match member {
-            Some((host, n)) => (BTreeSet::from([n]), vec![host]),
-            None => {
-                let batches = started(&deployment);
-                let hosts = deployment.hosts_of(&batches);
-                (batches, hosts)
-            }
+        let (batches, hosts) = if let Some((host, n)) = member {
+            (BTreeSet::from([n]), vec![host])
+        } else {
+            let batches = started(&deployment);
+            let hosts = deployment.hosts_of(&batches);
+            (batches, hosts)
         };
         Self {
             lane,

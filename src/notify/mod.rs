@@ -220,7 +220,7 @@ impl Notify {
                 self.ear.store_trouble("reading what is owed", &error);
             }
             // Once in a long while is often enough for days.
-            if rounds % 1_000 == 0
+            if rounds.is_multiple_of(1_000)
                 && let Err(error) = self.ledger.expire(KEEP).await
             {
                 self.ear.store_trouble("expiring the ledger", &error);
