@@ -40,5 +40,5 @@ unit: ## Run the tests, licences and the real programs included.
 	  /^test result: / {seen = 1; passed += $$4; failed += $$6; skipped += $$8} \
 	  END {if (seen) printf "tests: %d passed, %d failed, %d skipped\n", passed, failed, skipped}'
 
-bench: ## Run the benchmarks (an optimised build).
-	@$(CARGO) bench --locked
+bench: ## Measure the gateway beside a bare forwarder; prints ratios, writes target/bench/summary.json.
+	@$(CARGO) bench --locked --bench gateway

@@ -6,8 +6,8 @@
 //! Spinnaker ([`act`]); then the incident is written down ([`report`]).
 //!
 //! [`domain`] holds the vocabulary and does no I/O. Stages never import each other: they share
-//! [`domain`], [`store`], [`http`], [`prometheus`], [`chart`], [`telemetry`] and [`config`], and
-//! only [`app`] wires them together. A test keeps it so.
+//! [`domain`], [`store`], [`http`], [`prometheus`], [`spinnaker`], [`chart`], [`telemetry`] and [`config`],
+//! and only [`app`] wires them together. A test keeps it so.
 
 pub mod act;
 pub mod app;
@@ -23,6 +23,7 @@ pub mod notify;
 pub mod prometheus;
 pub mod publish;
 pub mod report;
+pub mod spinnaker;
 pub mod store;
 pub mod sync;
 pub mod telemetry;

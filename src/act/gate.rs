@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::orders::{CantAsk, Order, Reach, Seen, Spinnaker, TriggerFailure};
-use super::spinnaker::{
+use crate::domain::id::ExecutionId;
+use crate::spinnaker::{
     self, Execution, Gate, GateError, Stage, StageOwner, Trigger, TriggerError,
 };
-use crate::domain::id::ExecutionId;
 
 /// Executions of one pipeline that a lookup reads, newest first.
 const LOOKUP_LIMIT: u32 = 200;

@@ -18,6 +18,5 @@ pub mod lane;
 pub mod marks;
 pub mod orders;
 pub mod seams;
-pub mod spinnaker;
 pub mod step;
 mod steps;

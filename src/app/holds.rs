@@ -372,16 +372,11 @@ impl Core {
                 }
             }
             Verdict::Rollback(_) if !judgement.decision.shadow => {
-                match self
-                    .open_incident(&judgement, &thread, &hold.held.channels)
-                    .await
-                {
-                    Ok(Some(id)) => {
-                        self.end_hold(hold, &format!("incident `{id}` took over"))
-                            .await;
-                    }
-                    // Not now: the next look decides anew.
-                    Ok(None) | Err(_) => {}
+                let channels = &hold.held.channels;
+                // Where the lane or the store does not take it now, the next look decides anew.
+                if let Ok(Some(id)) = self.open_incident(&judgement, &thread, channels).await {
+                    self.end_hold(hold, &format!("incident `{id}` took over"))
+                        .await;
                 }
             }
             Verdict::Rollback(_) | Verdict::Notify => {

@@ -481,7 +481,7 @@ impl Core {
             "a channel refuses messages",
             now,
         );
-        notice.severity = "critical".to_owned();
+        "critical".clone_into(&mut notice.severity);
         notice.context_missing = Some(format!(
             "channel `{}` answers {}: {}",
             broken.channel, broken.code, broken.detail

@@ -152,7 +152,9 @@ impl Core {
                         let live = self
                             .ask_sources(setup, view, evidence, &mut world, deadline)
                             .await;
-                        self.decide_again(setup, view, resolved, accusation, &world, occasion, live)
+                        self.decide_again(
+                            setup, view, resolved, accusation, &world, occasion, &live,
+                        )
                     }
                     (Gather::Later, _) | (_, None) => {
                         world.evidence = Some(pending(self.ground.clock.now()));
@@ -270,7 +272,7 @@ impl Core {
         accusation: &Accusation<'_>,
         world: &World,
         occasion: Occasion,
-        live: Result<Deployment, String>,
+        live: &Result<Deployment, String>,
     ) -> Decision {
         let now = self.ground.clock.now();
         let members: BTreeSet<Fingerprint> = accusation
@@ -283,7 +285,7 @@ impl Core {
             .filter(|one| members.contains(&one.open.alert.fingerprint))
             .cloned()
             .map(|mut one| {
-                if let (Resolution::Found(context), Ok(live)) = (&mut one.resolution, &live) {
+                if let (Resolution::Found(context), Ok(live)) = (&mut one.resolution, live) {
                     context.deployment = live.clone();
                 }
                 one

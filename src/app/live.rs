@@ -1,11 +1,11 @@
 //! What only Spinnaker can say right before something is done: what runs now, and how far the
 //! accused deployment is.
 
-use crate::act::spinnaker::{ExecutionId, ExecutionStatus, Gate};
 use crate::config::ServiceConfig;
 use crate::decide::ActiveExecution;
 use crate::domain::deployment::Deployment;
 use crate::domain::id::{Env, Service};
+use crate::spinnaker::{ExecutionId, ExecutionStatus, Gate};
 use crate::sync;
 
 use super::setup::Setup;

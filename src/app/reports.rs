@@ -10,7 +10,6 @@ use super::compose;
 use super::core::Core;
 use super::seams::SECTION_DEADLINE;
 use super::setup::Setup;
-use crate::act::spinnaker::{Execution, ExecutionId, Stage};
 use crate::domain::alert::Alert;
 use crate::domain::clock;
 use crate::domain::deployment::Health;
@@ -23,6 +22,7 @@ use crate::report::{
     self, ExecutionLog, HostLine, HostState, Input, MessageLine, MetricSnapshot, Number, Png,
     Section, Series, Side, StageLine, Threshold, keep,
 };
+use crate::spinnaker::{Execution, ExecutionId, Stage};
 
 /// What a snapshot shows before the anomaly and after the moment.
 const BEFORE: Duration = Duration::from_mins(30);

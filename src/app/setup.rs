@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use crate::act::spinnaker::{Gate, GateSettings, Login};
 use crate::config::channel::Target;
 use crate::config::{Basic, Channel, Config, Spinnaker};
 use crate::domain::clock::SharedClock;
@@ -17,6 +16,7 @@ use crate::http;
 use crate::notify::channel::{Notifier, open};
 use crate::notify::render::Renderer;
 use crate::notify::{ChannelSetup, Ear, Notify, NotifySettings};
+use crate::spinnaker::{Gate, GateSettings, Login};
 
 use crate::store::Store;
 
@@ -92,7 +92,7 @@ impl Setup {
         let notify = Notify::new(
             notify,
             ground.store.clone(),
-            Arc::clone(&ground.clock),
+            &ground.clock,
             ground.me.clone(),
             ground.tasks.clone(),
             Arc::clone(&ground.ear),

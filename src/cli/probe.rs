@@ -13,13 +13,13 @@ use serde::Serialize;
 use super::check::renderer;
 use super::exit::Exit;
 use super::place::open_store;
-use crate::act::spinnaker::{Gate, GateError, GateSettings, Login};
 use crate::config::{Channel, Config, Metrics, Spinnaker, Vmalert};
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::domain::secret::Secret;
 use crate::http::{self, CallErrorKind};
 use crate::notify::channel::{self as notifier, Class};
 use crate::prometheus::{Client, Options, PromError, RuleSource};
+use crate::spinnaker::{Gate, GateError, GateSettings, Login};
 use crate::store::probe::{Race, race};
 
 /// What came out.

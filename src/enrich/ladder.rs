@@ -54,6 +54,9 @@ enum Step {
     Stop(String),
 }
 
+/// One rung of the ladder.
+type Ask = fn(&Clues, &View, &BTreeMap<Service, ServiceConfig>) -> Step;
+
 /// Finds the deployment an alert accuses.
 pub fn resolve(
     alert: &Alert,
@@ -78,7 +81,7 @@ pub fn resolve(
     let Some(freshness) = view.freshness() else {
         return unavailable("the catalog could not be read yet".into());
     };
-    let rungs: [fn(&Clues, &View, &BTreeMap<Service, ServiceConfig>) -> Step; 5] = [
+    let rungs: [Ask; 5] = [
         by_release_labels,
         by_pod,
         // Rung 3, Spinnaker's server groups, has nothing to look into: deployments record hosts.

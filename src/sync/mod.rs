@@ -14,11 +14,11 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::spinnaker::{Execution, Gate, GateError};
 use crate::config::ServiceConfig;
 use crate::domain::deployment::{Deployment, Status};
 use crate::domain::id::Service;
 use crate::http::CallErrorKind;
+use crate::spinnaker::{Execution, Gate, GateError};
 use crate::store::{Created, Store, StoreError, chain, keys};
 
 pub use read::{ReadError, deployment_of, rollback_of};

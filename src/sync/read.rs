@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::act::spinnaker::{Execution, ExecutionStatus, Stage};
 use crate::config::template::lookup;
 use crate::config::{DeployPipeline, RollbackPipeline, ServiceConfig, Template};
 use crate::domain::deployment::{Batch, Deployment, Status, Strategy};
 use crate::domain::id::{
     DeploymentId, Env, Host, IncidentId, InvalidId, LaneName, ReleaseId, Service,
 };
+use crate::spinnaker::{Execution, ExecutionStatus, Stage};
 
 /// An execution that can't be understood with the configuration at hand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

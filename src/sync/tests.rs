@@ -8,10 +8,10 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::act::spinnaker::{GateSettings, Login};
 use crate::config::{DeployPipeline, Rollback, RollbackPipeline, Template};
 use crate::domain::deployment::Strategy;
 use crate::domain::id::Env;
+use crate::spinnaker::{GateSettings, Login};
 
 /// What Gate answers, and the limits it was asked with.
 #[derive(Debug, Clone, Default)]

@@ -5,11 +5,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backstop::{
-    act::spinnaker::{
+    http::{self, CallErrorKind},
+    spinnaker::{
         Execution, ExecutionId, ExecutionStatus, Gate, GateError, GateSettings, Login, Trigger,
         TriggerError,
     },
-    http::{self, CallErrorKind},
 };
 use serde_json::{Value, json};
 

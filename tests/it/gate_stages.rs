@@ -15,8 +15,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use backstop::{
-    act::spinnaker::{Execution, ExecutionId, ExecutionStatus},
     http,
+    spinnaker::{Execution, ExecutionId, ExecutionStatus},
 };
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;

@@ -29,8 +29,8 @@ use std::{
 };
 
 use backstop::{
-    act::spinnaker::{Gate, GateSettings, Login},
     http,
+    spinnaker::{Gate, GateSettings, Login},
 };
 use serde_json::{Map, Value};
 use tokio::{

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::act::spinnaker::ExecutionStatus;
+use crate::spinnaker::ExecutionStatus;
 
 const ADMIT: &str =
     "https://backstop.example.com/api/v1/incidents/checkout@prod-7/attempts/1/admit";

@@ -7,10 +7,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use backstop::act::orders::{Order, Reach, Seen, Spinnaker, TriggerFailure, adopt};
-use backstop::act::spinnaker::Gate;
 use backstop::domain::decision::Scope;
 use backstop::domain::id::ExecutionId;
 use backstop::domain::lane::Plan;
+use backstop::spinnaker::Gate;
 use serde_json::json;
 use tokio::net::TcpListener;
 

@@ -14,10 +14,10 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::{
-    act::spinnaker::{
+    http::{CallErrorKind, Retry},
+    spinnaker::{
         ExecutionId, Gate, GateError, GateSettings, Login, PipelineConfig, Trigger, TriggerError,
     },
-    http::{CallErrorKind, Retry},
 };
 
 /// A server that gives one answer to everything and remembers what it was asked.

@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 
-use crate::act::spinnaker::{Execution, ExecutionStatus, StageOwner, wire::ExecutionBody};
+use crate::spinnaker::{Execution, ExecutionStatus, StageOwner, wire::ExecutionBody};
 
 macro_rules! fixture {
     ($name:literal) => {
-        include_str!(concat!("../../../../tests/fixtures/spinnaker/", $name))
+        include_str!(concat!("../../../tests/fixtures/spinnaker/", $name))
     };
 }
 
