@@ -369,6 +369,53 @@ fn the_map_names_every_room() {
     }
 }
 
+/// What the files of a room import of ours, comments left out.
+fn imports_of(room: &str) -> BTreeSet<String> {
+    let ours = regex::Regex::new(r"\bcrate::([a-z_]+)").unwrap();
+    let mut found = BTreeSet::new();
+    for file in files(&format!("src/{room}"), |name| has_extension(name, "rs")) {
+        let source = read(file);
+        let code = source
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            found.extend(ours.captures_iter(line).map(|found| found[1].to_owned()));
+        }
+    }
+    found.remove(room);
+    found
+}
+
+#[test]
+fn the_rooms_import_what_the_map_allows() {
+    let map = read("ARCHITECTURE.md");
+    let stages = [
+        "ingest", "enrich", "decide", "act", "notify", "report", "web", "sync",
+    ];
+    let mut compared = 0;
+    for row in rows(&map).filter(|row| row.len() == 3) {
+        let Some(room) = code_spans(row[0]).next() else {
+            continue;
+        };
+        let mut allowed: BTreeSet<String> = code_spans(row[2]).map(str::to_owned).collect();
+        if row[2] == "all" {
+            continue;
+        }
+        if row[2] != "nothing at all" {
+            allowed.insert("domain".to_owned());
+        }
+        let imports = imports_of(room);
+        let beyond: Vec<&String> = imports.difference(&allowed).collect();
+        assert!(beyond.is_empty(), "`{room}` imports {beyond:?}");
+        assert!(
+            !stages.contains(&room) || stages.iter().all(|stage| !allowed.contains(*stage)),
+            "the map lets stage `{room}` import another"
+        );
+        compared += 1;
+    }
+    assert!(compared > 15, "{compared} rooms");
+}
+
 #[test]
 fn the_api_reference_has_every_route() {
     let page = read("docs/reference/api.md");
