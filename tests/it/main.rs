@@ -13,6 +13,7 @@ mod support;
 
 mod channels;
 mod cli;
+mod docs;
 mod evidence;
 mod gate_contract;
 mod gate_quirks;
