@@ -17,7 +17,8 @@ tools: ## Fetch the real programs (Alertmanager, vmalert, VictoriaMetrics, SMTP,
 	@scripts/fetch-tools
 
 demo: tools ## Show a bad release being noticed and taken back, with everything running here.
-	@$(CARGO) run --locked --example demo
+	@$(CARGO) build --locked --bin backstop --example demo
+	@$(CARGO) run --locked --quiet --example demo
 
 test: tools fmt lint doc unit ## Everything CI runs: format, lints, documentation, tests, licences.
 
@@ -39,5 +40,5 @@ unit: ## Run the tests, licences and the real programs included.
 	  /^test result: / {seen = 1; passed += $$4; failed += $$6; skipped += $$8} \
 	  END {if (seen) printf "tests: %d passed, %d failed, %d skipped\n", passed, failed, skipped}'
 
-bench: ## Run the benchmarks (an optimised build).
-	@$(CARGO) bench --locked
+bench: ## Measure the gateway beside a bare forwarder; prints ratios, writes target/bench/summary.json.
+	@$(CARGO) bench --locked --bench gateway

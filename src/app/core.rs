@@ -89,7 +89,7 @@ impl Core {
             match self.lanes.refresh(&name).await {
                 Ok(state) => view = view.with_lane(&service, &env, &state, pipelines),
                 Err(error) => {
-                    tracing::warn!(lane.name = %name, "lane `{name}` can't be read: {error}")
+                    tracing::warn!(lane.name = %name, "lane `{name}` can't be read: {error}");
                 }
             }
         }

@@ -341,6 +341,7 @@ impl Core {
             received_at: decision.at,
             held_since: Some(hold.held.since),
             gather: Gather::Now(setup.config.timing.evidence_deadline),
+            again: false,
         };
         let judgements = self.judge(setup, &view, &resolved, &focus, occasion).await;
         let wanting = judgements
@@ -371,16 +372,11 @@ impl Core {
                 }
             }
             Verdict::Rollback(_) if !judgement.decision.shadow => {
-                match self
-                    .open_incident(&judgement, &thread, &hold.held.channels)
-                    .await
-                {
-                    Ok(Some(id)) => {
-                        self.end_hold(hold, &format!("incident `{id}` took over"))
-                            .await
-                    }
-                    // Not now: the next look decides anew.
-                    Ok(None) | Err(_) => {}
+                let channels = &hold.held.channels;
+                // Where the lane or the store does not take it now, the next look decides anew.
+                if let Ok(Some(id)) = self.open_incident(&judgement, &thread, channels).await {
+                    self.end_hold(hold, &format!("incident `{id}` took over"))
+                        .await;
                 }
             }
             Verdict::Rollback(_) | Verdict::Notify => {

@@ -150,6 +150,7 @@ impl Core {
                 // Its evaluation waits for us.
                 Source::Vmalert => Gather::Later,
             },
+            again: false,
         };
         let judgements = self.judge(setup, &view, &resolved, &firing, occasion).await;
         let mut parts = Vec::new();
@@ -480,7 +481,7 @@ impl Core {
             "a channel refuses messages",
             now,
         );
-        notice.severity = "critical".to_owned();
+        "critical".clone_into(&mut notice.severity);
         notice.context_missing = Some(format!(
             "channel `{}` answers {}: {}",
             broken.channel, broken.code, broken.detail

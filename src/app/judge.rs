@@ -59,6 +59,8 @@ pub(super) struct Occasion {
     pub(super) held_since: Option<Timestamp>,
     /// Whether to ask the sources.
     pub(super) gather: Gather,
+    /// Whether the lane's open incident is asked about once more: it is not in its own way.
+    pub(super) again: bool,
 }
 
 /// An open alert and what it accuses.
@@ -150,7 +152,9 @@ impl Core {
                         let live = self
                             .ask_sources(setup, view, evidence, &mut world, deadline)
                             .await;
-                        self.decide_again(setup, view, resolved, accusation, &world, occasion, live)
+                        self.decide_again(
+                            setup, view, resolved, accusation, &world, occasion, &live,
+                        )
                     }
                     (Gather::Later, _) | (_, None) => {
                         world.evidence = Some(pending(self.ground.clock.now()));
@@ -268,7 +272,7 @@ impl Core {
         accusation: &Accusation<'_>,
         world: &World,
         occasion: Occasion,
-        live: Result<Deployment, String>,
+        live: &Result<Deployment, String>,
     ) -> Decision {
         let now = self.ground.clock.now();
         let members: BTreeSet<Fingerprint> = accusation
@@ -281,7 +285,7 @@ impl Core {
             .filter(|one| members.contains(&one.open.alert.fingerprint))
             .cloned()
             .map(|mut one| {
-                if let (Resolution::Found(context), Ok(live)) = (&mut one.resolution, &live) {
+                if let (Resolution::Found(context), Ok(live)) = (&mut one.resolution, live) {
                     context.deployment = live.clone();
                 }
                 one
@@ -350,7 +354,7 @@ impl Core {
                 .lane
                 .as_ref()
                 .map(|lane| LaneView {
-                    open: lane.open.as_ref(),
+                    open: lane.open.as_ref().filter(|_| !occasion.again),
                     closed: &lane.closed,
                 })
                 .map_err(String::as_str),

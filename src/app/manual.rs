@@ -6,10 +6,11 @@ use super::core::Core;
 use super::live;
 use super::setup::Setup;
 use crate::act::engine::OpenOutcome;
+use crate::config::{RollbackPipeline, ServiceConfig};
 use crate::decide::{StableCandidate, hosts_in, stable_target};
 use crate::domain::decision::{Decision, Guard, GuardVerdict, Outcome, Scope, Verdict};
 use crate::domain::deployment::Deployment;
-use crate::domain::id::{LaneName, ReleaseId};
+use crate::domain::id::{LaneName, ReleaseId, Service};
 use crate::domain::lane::{LaneState, Opened, Origin};
 use crate::domain::policy::Mode;
 use crate::store::StoreError;
@@ -79,17 +80,7 @@ impl Core {
             code: "no_target",
             reason,
         })?;
-        let pipeline = match scope {
-            Scope::Batch(_) => &config.rollback.batch,
-            Scope::Full => &config.rollback.full,
-        };
-        let pipeline = pipeline.as_ref().ok_or_else(|| Refusal::Denied {
-            code: "no_pipeline",
-            reason: format!(
-                "no pipeline for a {} rollback of `{service}` is configured",
-                scope.kind()
-            ),
-        })?;
+        let pipeline = pipeline_of(config, service, scope)?;
         let live = live::deployment(setup, service, env, &deployment).await;
         let known = live.as_ref().map_or(&*deployment, |live| live);
         let hosts = hosts_in(scope, known);
@@ -299,6 +290,24 @@ impl Core {
             supersedes: None,
         }
     }
+}
+
+fn pipeline_of<'a>(
+    config: &'a ServiceConfig,
+    service: &Service,
+    scope: &Scope,
+) -> Result<&'a RollbackPipeline, Refusal> {
+    let pipeline = match scope {
+        Scope::Batch(_) => &config.rollback.batch,
+        Scope::Full => &config.rollback.full,
+    };
+    pipeline.as_ref().ok_or_else(|| Refusal::Denied {
+        code: "no_pipeline",
+        reason: format!(
+            "no pipeline for a {} rollback of `{service}` is configured",
+            scope.kind()
+        ),
+    })
 }
 
 fn target_of(

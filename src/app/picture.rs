@@ -14,13 +14,16 @@ use crate::chart::{self, Chart, Fonts, Mark, MarkKind, Series, Theme, Unit};
 use crate::domain::alert::Alert;
 use crate::domain::clock;
 use crate::domain::context::Context;
+use crate::domain::deployment::Batch;
 use crate::domain::notice::{ChartRef, Metric};
 use crate::enrich::chart::{ChartData, ChartLine, ChartSource, Role};
 use crate::store::keys;
 use crate::web::signed::{Purpose, Signer};
 
-/// What a chart shows before now.
-const WINDOW: Duration = Duration::from_mins(30);
+/// What a chart shows before now: this many times the age of what is accused ..
+const TIMES_ITS_AGE: u32 = 4;
+/// .. so that a young anomaly is not a dot at the edge, and never more than is worth reading.
+const WINDOW: std::ops::RangeInclusive<Duration> = Duration::from_mins(5)..=Duration::from_mins(30);
 /// A drawn chart is good for alerts of the same accusation within this time.
 const KEEP: Duration = Duration::from_mins(1);
 /// Charts kept in memory.
@@ -152,7 +155,7 @@ impl Core {
         source: &ChartSource,
     ) -> Result<Arc<Drawn>, String> {
         let now = self.ground.clock.now();
-        let from = clock::before(now, WINDOW);
+        let from = clock::before(now, window(context, now));
         let view = self.catalog.view();
         let data = setup
             .prober
@@ -218,6 +221,20 @@ impl Core {
             base.as_str().trim_end_matches('/')
         ))
     }
+}
+
+/// How much of the past a chart shows.
+fn window(context: Option<&Context>, now: jiff::Timestamp) -> Duration {
+    let began = context.and_then(|context| {
+        let deployment = &context.deployment;
+        let accused = |batch: &&Batch| context.batches.contains(&batch.n);
+        let batches = deployment.batches.iter().filter(accused);
+        let first = batches.filter_map(|batch| batch.started_at).min();
+        first.or(deployment.started_at)
+    });
+    let age = began.map_or(Duration::MAX, |began| clock::since(now, began));
+    age.saturating_mul(TIMES_ITS_AGE)
+        .clamp(*WINDOW.start(), *WINDOW.end())
 }
 
 fn chart_of(

@@ -15,6 +15,7 @@ use crate::domain::clock;
 use crate::domain::deployment::Health;
 use crate::domain::id::Host;
 use crate::domain::lane::Incident;
+use crate::domain::notice::NoticeKind;
 use crate::enrich::catalog::View;
 use crate::enrich::chart::{ChartSource, Role};
 use crate::report::{
@@ -67,7 +68,7 @@ impl Core {
                 .map(|release| (**release).clone()),
             mark: view.mark(&opened.release_id).map(|mark| (**mark).clone()),
             deployment,
-            received_at: Some(opened.decision.at),
+            received_at: Some(self.first_heard(incident, messages.value())),
             alerts,
             commits: Section::missing("commits between the two releases are not read yet"),
             deploy_log,
@@ -80,6 +81,19 @@ impl Core {
             links: Self::links(setup, Some(&incident.id), None),
             incident: incident.clone(),
         }
+    }
+
+    /// When the accused alerts first came: before the decision, which waits for the rule's `for`.
+    /// Once they have ended, the first message about them is the closest that is kept.
+    fn first_heard(&self, incident: &Incident, messages: Option<&Vec<MessageLine>>) -> Timestamp {
+        let decision = &incident.opened.decision;
+        let open = self.book.open_alerts().into_iter();
+        let open = open.filter(|open| decision.alerts.contains(&open.alert.fingerprint));
+        let told = messages.into_iter().flatten();
+        let told = told.filter(|message| message.kind == NoticeKind::Alert);
+        open.map(|open| open.began)
+            .chain(told.map(|message| message.at))
+            .fold(decision.at, Timestamp::min)
     }
 
     async fn log(&self, setup: &Setup, id: Option<&str>) -> Section<ExecutionLog> {

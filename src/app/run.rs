@@ -372,7 +372,7 @@ impl Reloader {
                 tracing::info!("the configuration was read again");
             }
             Err(why) => {
-                tracing::error!("the configuration was not taken over, the old one stays: {why}")
+                tracing::error!("the configuration was not taken over, the old one stays: {why}");
             }
         }
         result

@@ -21,6 +21,8 @@ use crate::domain::notice::{Execution, Notice, NoticeKind};
 use crate::enrich::evidence::RecoveryAnswer;
 use crate::notify::Delivery;
 
+/// The report's revision that people are told of: at the end of the execution.
+const TOLD_REVISION: u32 = 2;
 /// Hosts named in a parameter; more would not fit a command line.
 const MAX_HOSTS: usize = 50;
 
@@ -77,6 +79,7 @@ impl Core {
             received_at: opened.decision.at,
             held_since: Some(incident.opened_at),
             gather: Gather::Now(setup.config.timing.evidence_deadline),
+            again: true,
         };
         let judgements = self.judge(&setup, &view, &resolved, &focus, occasion).await;
         let Some(judgement) = judgements
@@ -308,6 +311,10 @@ impl Reporter for Seams {
 impl Followups for Seams {
     async fn tell(&self, incident: &Incident, followup: &Followup) -> Result<(), String> {
         let core = self.core().ok_or("shutting down")?;
+        // One message about the report: the others of its kind lie behind the same link.
+        if matches!(followup, Followup::Report { revision } if *revision != TOLD_REVISION) {
+            return Ok(());
+        }
         let setup = core.setup().clone();
         let notice = core.followup_notice(&setup, incident, followup);
         let channels = Core::audience(&setup, &incident.opened.channels);

@@ -46,7 +46,7 @@ impl SetupError {
 
 /// Everything made from one configuration.
 #[derive(Debug)]
-pub struct Setup {
+pub(super) struct Setup {
     /// What it was made from.
     pub config: Config,
     /// The channels.
@@ -59,7 +59,7 @@ pub struct Setup {
 
 /// What outlives a reload and every setup needs.
 #[derive(Debug, Clone)]
-pub struct Ground {
+pub(super) struct Ground {
     /// Documents.
     pub store: Store,
     /// Time.
@@ -77,7 +77,7 @@ impl Setup {
     ///
     /// # Errors
     /// When a client can't be built or a template is broken.
-    pub fn new(config: Config, ground: &Ground) -> Result<Self, SetupError> {
+    pub(super) fn new(config: Config, ground: &Ground) -> Result<Self, SetupError> {
         let settings = http::Settings::default();
         let http =
             http::client(&settings).map_err(|error| SetupError::new("the HTTP client", error))?;
@@ -92,7 +92,7 @@ impl Setup {
         let notify = Notify::new(
             notify,
             ground.store.clone(),
-            Arc::clone(&ground.clock),
+            &ground.clock,
             ground.me.clone(),
             ground.tasks.clone(),
             Arc::clone(&ground.ear),
@@ -119,7 +119,7 @@ impl Setup {
 ///
 /// # Errors
 /// When the HTTP client can't be built.
-pub fn gate(settings: &Spinnaker) -> Result<Gate, SetupError> {
+pub(super) fn gate(settings: &Spinnaker) -> Result<Gate, SetupError> {
     let login = match (&settings.basic, &settings.bearer) {
         (Some(Basic { username, password }), _) => Login::Basic {
             username: username.clone(),

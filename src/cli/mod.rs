@@ -158,7 +158,7 @@ mod tests {
             for arg in command.get_arguments() {
                 let name = arg.get_long().unwrap_or_default();
                 let secret = ["token", "password", "secret", "key"];
-                let named = secret.iter().any(|word| name == *word);
+                let named = secret.contains(&name);
                 assert!(!named, "--{name} would show in the process list");
             }
             command.get_subcommands().for_each(walk);

@@ -253,7 +253,7 @@ pub struct RawDeploy {
     pub pipeline: At<String>,
     /// Where it deploys to.
     pub env: At<String>,
-    /// canary, blue_green or all.
+    /// canary, `blue_green` or all.
     pub strategy: crate::domain::deployment::Strategy,
     /// How long it must run at 100 %. Default 15m.
     #[serde(default)]

@@ -224,7 +224,13 @@ fn read_policies(files: &Files, problems: &mut Vec<Problem>) -> Vec<Policy> {
     let mut found = Vec::new();
     for (name, text) in &files.policies {
         match load_policy(name, text) {
-            Ok(policy) => found.push(policy),
+            Ok(mut policy) => {
+                // Records and messages name it as a checkout does, wherever it is mounted.
+                let inside = Path::new(name).strip_prefix(&files.root);
+                policy.file =
+                    inside.map_or_else(|_| name.clone(), |path| path.display().to_string());
+                found.push(policy);
+            }
             Err(mut more) => problems.append(&mut more),
         }
     }

@@ -14,7 +14,7 @@ use crate::domain::alert::{Alert, Labels};
 use crate::domain::clock;
 use crate::domain::context::Context;
 use crate::prometheus::expr::{self, Op};
-use crate::prometheus::{Options, PromError, Series};
+use crate::prometheus::{Options, PromError, Sample, Series};
 
 /// Lines of one chart.
 const LINES_LIMIT: usize = 50;
@@ -143,13 +143,35 @@ impl Prober {
             max_series: SERIES_LIMIT,
             ..Options::default()
         };
-        let series = metrics
-            .range(&source.drawn, start, end, step, &options)
-            .await?;
+        let (series, newest) = tokio::join!(
+            metrics.range(&source.drawn, start, end, step, &options),
+            metrics.instant(&source.drawn, Some(end), &options)
+        );
+        // Without the newest values the chart ends a little earlier; that is no reason for none.
+        let series = with_newest(series?, newest.unwrap_or_default(), end);
         let accused = accused.map(|(context, view)| Accused::new(context, view));
         let low = source.threshold.is_some_and(|(op, _)| op.bad_is_low());
         Ok(choose(series, accused.as_ref(), low))
     }
+}
+
+/// A store may repeat an older point at the end of a range, which would be shown as "now"; the
+/// instant answer is the truth there, also for a series that is too young for the range.
+fn with_newest(mut series: Vec<Series>, newest: Vec<Sample>, end: Timestamp) -> Vec<Series> {
+    for sample in newest {
+        let point = (end, sample.value);
+        match series.iter_mut().find(|one| one.labels == sample.labels) {
+            Some(one) => {
+                one.points.retain(|(at, _)| *at < end);
+                one.points.push(point);
+            }
+            None => series.push(Series {
+                labels: sample.labels,
+                points: vec![point],
+            }),
+        }
+    }
+    series
 }
 
 /// The lines worth drawing: the accused first, of each kind the worst.

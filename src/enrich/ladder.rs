@@ -54,6 +54,9 @@ enum Step {
     Stop(String),
 }
 
+/// One rung of the ladder.
+type Ask = fn(&Clues, &View, &BTreeMap<Service, ServiceConfig>) -> Step;
+
 /// Finds the deployment an alert accuses.
 pub fn resolve(
     alert: &Alert,
@@ -78,7 +81,7 @@ pub fn resolve(
     let Some(freshness) = view.freshness() else {
         return unavailable("the catalog could not be read yet".into());
     };
-    let rungs: [fn(&Clues, &View, &BTreeMap<Service, ServiceConfig>) -> Step; 5] = [
+    let rungs: [Ask; 5] = [
         by_release_labels,
         by_pod,
         // Rung 3, Spinnaker's server groups, has nothing to look into: deployments record hosts.
@@ -304,13 +307,12 @@ impl Fit {
     ) -> Self {
         let named = clues.host.as_ref().and_then(|host| index.canonical(host));
         let member = named.and_then(|host| Some((host.clone(), deployment.batch_of(host)?.n)));
-        let (batches, hosts) = match member {
-            Some((host, n)) => (BTreeSet::from([n]), vec![host]),
-            None => {
-                let batches = started(&deployment);
-                let hosts = deployment.hosts_of(&batches);
-                (batches, hosts)
-            }
+        let (batches, hosts) = if let Some((host, n)) = member {
+            (BTreeSet::from([n]), vec![host])
+        } else {
+            let batches = started(&deployment);
+            let hosts = deployment.hosts_of(&batches);
+            (batches, hosts)
         };
         Self {
             lane,

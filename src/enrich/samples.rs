@@ -45,7 +45,7 @@ pub(super) fn deployment(id: &str, version: &str, start: i64, batches: &[&[&str]
         status: Status::Success,
         started_at: Some(at(start)),
         finished_at: Some(at(start + 600)),
-        soak: Duration::from_secs(900),
+        soak: Duration::from_mins(15),
         application: "checkout".into(),
         pipeline: "deploy-prod".into(),
         is_rollback: false,

@@ -109,19 +109,19 @@ impl Notify {
     pub fn new(
         settings: NotifySettings,
         store: Store,
-        clock: SharedClock,
+        clock: &SharedClock,
         me: ReplicaId,
         tasks: TaskTracker,
         ear: Arc<dyn Ear>,
     ) -> Self {
-        let ledger = Ledger::new(store.clone(), Arc::clone(&clock), me, settings.send_claim);
+        let ledger = Ledger::new(store.clone(), Arc::clone(clock), me, settings.send_claim);
         let couriers = settings.channels.into_iter().map(|(name, setup)| {
             let courier = Courier::new(
                 name.clone(),
                 setup,
                 settings.replicas,
                 ledger.clone(),
-                Arc::clone(&clock),
+                Arc::clone(clock),
                 Arc::clone(&ear),
             );
             (name, Arc::new(courier))
@@ -220,7 +220,7 @@ impl Notify {
                 self.ear.store_trouble("reading what is owed", &error);
             }
             // Once in a long while is often enough for days.
-            if rounds % 1_000 == 0
+            if rounds.is_multiple_of(1_000)
                 && let Err(error) = self.ledger.expire(KEEP).await
             {
                 self.ear.store_trouble("expiring the ledger", &error);

@@ -139,7 +139,7 @@ impl World {
         Notify::new(
             settings,
             self.store.clone(),
-            clock,
+            &clock,
             ReplicaId::random(),
             TaskTracker::new(),
             ear,

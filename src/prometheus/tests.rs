@@ -116,7 +116,7 @@ async fn recorded_ranges_of_both_versions_are_read_by_both_readers() {
         include_str!("../../tests/fixtures/victoriametrics/victoriametrics-1.150_query_range.json"),
     ] {
         let (client, history, asked) = store(StatusCode::OK, body).await;
-        let step = Duration::from_secs(60);
+        let step = Duration::from_mins(1);
         let (start, end) = (at(1_795_380_000), at(1_795_380_600));
         let series = client
             .range("x", start, end, step, &Options::default())

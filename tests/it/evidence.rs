@@ -139,7 +139,7 @@ fn deployment(
         },
         started_at: Some(start),
         finished_at: (!running).then_some(start),
-        soak: Duration::from_secs(300),
+        soak: Duration::from_mins(5),
         application: "checkout".into(),
         pipeline: "deploy-prod".into(),
         is_rollback: false,
@@ -440,7 +440,7 @@ async fn a_store_that_is_gone_or_stuck_is_neither_silence_nor_health() {
     };
     let ask = async |scene: &Scene, expr: &str| scene.prober.recovery(&recovery(expr)).await;
     assert_eq!(
-        ask(&scene, r#"max(latency_seconds) - 0.2"#).await,
+        ask(&scene, r"max(latency_seconds) - 0.2").await,
         RecoveryAnswer::Good(0.0)
     );
     let bad = ask(&scene, "http_error_ratio").await;

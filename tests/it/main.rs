@@ -21,5 +21,6 @@ mod lane_model;
 mod licences;
 mod real_mail;
 mod real_tools;
+mod shipped_pipelines;
 mod simulated_fleet;
 mod web;

@@ -116,10 +116,7 @@ async fn a_bad_canary_reaches_us_directly_and_through_alertmanager() {
     let alertmanager = Alertmanager::start(&directory.path().join("alertmanager"), &config)
         .await
         .unwrap();
-    let services = [
-        ("checkout", "checkout@1.0.0"),
-        ("cart-api", "cart-api@1.0.0"),
-    ];
+    let services = [("checkout", "checkout@1.0.0"), ("cart", "cart@1.0.0")];
     let fleet = Fleet::new("prod", &services, 10, 1);
     let past = Duration::from_mins(10);
     feed::backfill(&fleet, &metrics.importer, past, Duration::from_secs(10))

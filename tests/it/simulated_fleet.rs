@@ -7,10 +7,7 @@ use crate::support::fleet::{Fleet, Health};
 const MINUTE_MS: u64 = 60_000;
 
 fn fleet() -> Fleet {
-    let services = [
-        ("checkout", "checkout@1.0.0"),
-        ("cart-api", "cart-api@1.0.0"),
-    ];
+    let services = [("checkout", "checkout@1.0.0"), ("cart", "cart@1.0.0")];
     Fleet::new("prod", &services, 10, 7)
 }
 
@@ -63,7 +60,7 @@ fn a_bad_release_fails_and_slows_only_where_it_runs() {
 
     assert!((error_ratio(&text, "checkout@2.0.0") - 0.2).abs() < 0.03);
     assert!(error_ratio(&text, "checkout@1.0.0") < 0.01);
-    assert!(error_ratio(&text, "cart-api@1.0.0") < 0.01);
+    assert!(error_ratio(&text, "cart@1.0.0") < 0.01);
     let slow_share = |release: &str| {
         let name = "http_request_duration_seconds_bucket";
         let within = sum(&text, name, &[release, "le=\"0.5\""]);
@@ -137,8 +134,27 @@ fn a_silent_host_tells_nothing_and_an_idle_service_counts_nothing() {
     let fleet = fleet();
     fleet.samples_at(MINUTE_MS);
     fleet.silence(&fleet.hosts("checkout"), true);
-    fleet.set_traffic("cart-api", 0.0);
+    fleet.set_traffic("cart", 0.0);
     let text = fleet.samples_at(2 * MINUTE_MS);
     assert!(!text.contains("checkout"));
-    assert!(sum(&text, "http_requests_total", &["cart-api"]) < 10.5);
+    assert!(sum(&text, "http_requests_total", &["cart"]) < 10.5);
+}
+
+#[test]
+fn services_that_share_hosts_change_their_releases_apart() {
+    let services = [("checkout", "checkout@1.0.0"), ("cart", "cart@1.0.0")];
+    let fleet = Fleet::shared("prod", &services, 20, 7);
+    assert_eq!(fleet.hosts("checkout"), fleet.hosts("cart"));
+    let first = ["vm-01".to_owned()];
+    assert!(
+        fleet
+            .set_release(&first, "checkout@2.0.0", Some(1))
+            .is_empty()
+    );
+    assert_eq!(fleet.releases("checkout")["vm-01"], "checkout@2.0.0");
+    assert_eq!(fleet.releases("checkout")["vm-02"], "checkout@1.0.0");
+    assert_eq!(fleet.releases("cart")["vm-01"], "cart@1.0.0");
+    let text = fleet.samples_at(MINUTE_MS);
+    let started = values(&text, "process_start_time_seconds", &["instance=\"vm-01\""]);
+    assert_eq!(started.len(), 2);
 }

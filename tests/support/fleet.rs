@@ -60,7 +60,8 @@ pub struct Fleet(Arc<Mutex<World>>);
 #[derive(Debug)]
 struct World {
     env: String,
-    hosts: BTreeMap<String, Host>,
+    /// By service and host name.
+    hosts: BTreeMap<(String, String), Host>,
     health: BTreeMap<String, Health>,
     /// Requests per second and host, by service.
     traffic: BTreeMap<String, f64>,
@@ -70,9 +71,9 @@ struct World {
     new_series: bool,
 }
 
+/// One service on one host.
 #[derive(Debug)]
 struct Host {
-    service: String,
     release_id: String,
     batch: Option<u32>,
     silent: bool,
@@ -93,17 +94,41 @@ struct Counters {
 impl Fleet {
     /// `hosts_per_service` hosts for each `(service, release id)`, named `<service>-01` and so on.
     pub fn new(env: &str, services: &[(&str, &str)], hosts_per_service: usize, seed: u64) -> Self {
+        let names = |service: &str| {
+            let numbers = 1..=hosts_per_service;
+            numbers
+                .map(|number| format!("{service}-{number:02}"))
+                .collect()
+        };
+        Self::with_names(env, services, seed, names)
+    }
+
+    /// The same hosts for every `(service, release id)`, named `vm-01` and so on.
+    pub fn shared(env: &str, services: &[(&str, &str)], hosts: usize, seed: u64) -> Self {
+        let names = |_: &str| {
+            (1..=hosts)
+                .map(|number| format!("vm-{number:02}"))
+                .collect()
+        };
+        Self::with_names(env, services, seed, names)
+    }
+
+    fn with_names(
+        env: &str,
+        services: &[(&str, &str)],
+        seed: u64,
+        names: impl Fn(&str) -> Vec<String>,
+    ) -> Self {
         let mut hosts = BTreeMap::new();
         for (service, release_id) in services {
-            for number in 1..=hosts_per_service {
+            for name in names(service) {
                 let host = Host {
-                    service: (*service).to_owned(),
                     release_id: (*release_id).to_owned(),
                     batch: None,
                     silent: false,
                     process: Counters::default(),
                 };
-                hosts.insert(format!("{service}-{number:02}"), host);
+                hosts.insert(((*service).to_owned(), name), host);
             }
         }
         Self(Arc::new(Mutex::new(World {
@@ -119,27 +144,20 @@ impl Fleet {
 
     /// The hosts of a service, sorted.
     pub fn hosts(&self, service: &str) -> Vec<String> {
-        let world = self.world();
-        let of_service = world
-            .hosts
-            .iter()
-            .filter(|(_, host)| host.service == service);
-        of_service.map(|(name, _)| name.clone()).collect()
+        self.releases(service).into_keys().collect()
     }
 
     /// The release each host of a service runs.
     pub fn releases(&self, service: &str) -> BTreeMap<String, String> {
         let world = self.world();
-        let of_service = world
-            .hosts
-            .iter()
-            .filter(|(_, host)| host.service == service);
+        let of_service = world.hosts.iter().filter(|((of, _), _)| of == service);
         of_service
-            .map(|(name, host)| (name.clone(), host.release_id.clone()))
+            .map(|((_, name), host)| (name.clone(), host.release_id.clone()))
             .collect()
     }
 
-    /// Restarts these hosts with another release; unknown names are returned, not ignored.
+    /// Restarts the release's service (what stands before the `@`) with it on these hosts;
+    /// names of hosts where that service does not run are returned, not ignored.
     pub fn set_release(
         &self,
         hosts: &[String],
@@ -148,9 +166,11 @@ impl Fleet {
     ) -> BTreeSet<String> {
         let mut world = self.world();
         let now = world.unix_ms;
+        let service = release_id.split('@').next().unwrap_or_default();
         let mut unknown = BTreeSet::new();
         for name in hosts {
-            let Some(host) = world.hosts.get_mut(name) else {
+            let place = (service.to_owned(), name.clone());
+            let Some(host) = world.hosts.get_mut(&place) else {
                 unknown.insert(name.clone());
                 continue;
             };
@@ -177,10 +197,9 @@ impl Fleet {
     /// Whether these hosts stop telling their metrics.
     pub fn silence(&self, hosts: &[String], silent: bool) {
         let mut world = self.world();
-        for name in hosts {
-            if let Some(host) = world.hosts.get_mut(name) {
-                host.silent = silent;
-            }
+        let named = |name: &String| hosts.contains(name);
+        for (_, host) in world.hosts.iter_mut().filter(|((_, name), _)| named(name)) {
+            host.silent = silent;
         }
     }
 
@@ -212,10 +231,10 @@ impl World {
         }
         let passed = Duration::from_millis(unix_ms.saturating_sub(self.unix_ms)).as_secs_f64();
         self.unix_ms = self.unix_ms.max(unix_ms);
-        for host in self.hosts.values_mut() {
+        for ((service, _), host) in &mut self.hosts {
             let health = self.health.get(&host.release_id);
             let health = health.copied().unwrap_or(Health::GOOD);
-            let traffic = self.traffic.get(&host.service).copied();
+            let traffic = self.traffic.get(service).copied();
             let expected = passed * traffic.unwrap_or(REQUESTS_PER_SECOND);
             self.new_series |= host.process.serve(expected, health, &mut self.random);
         }
@@ -223,10 +242,10 @@ impl World {
 
     fn expose(&self) -> String {
         let mut text = String::new();
-        for (instance, host) in self.hosts.iter().filter(|(_, host)| !host.silent) {
+        for ((service, instance), host) in self.hosts.iter().filter(|(_, host)| !host.silent) {
             let mut labels = format!(
-                "service=\"{}\",env=\"{}\",instance=\"{instance}\",release_id=\"{}\"",
-                host.service, self.env, host.release_id
+                "service=\"{service}\",env=\"{}\",instance=\"{instance}\",release_id=\"{}\"",
+                self.env, host.release_id
             );
             if let Some(batch) = host.batch {
                 let _infallible = write!(labels, ",batch=\"{batch}\"");

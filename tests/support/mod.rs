@@ -10,6 +10,7 @@
     clippy::panic,
     clippy::allow_attributes,
     dead_code,
+    unused_imports,
     unreachable_pub,
     reason = "test support, of which the tests and the demo each use their part"
 )]

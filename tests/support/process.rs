@@ -33,6 +33,8 @@ pub enum Ready {
     AnyHttp,
     /// It speaks first, with this.
     Banner(&'static str),
+    /// It serves nobody: to run is enough.
+    Running,
 }
 
 /// Builds the command line for a port; kept, so that the child can be started again.
@@ -73,27 +75,50 @@ impl Process {
         let recipe: Recipe = Arc::new(recipe);
         let mut last = None;
         for _ in 0..PORTS_TO_TRY {
-            let port = free_port()?;
-            let child = spawn(name, log, &recipe, port)?;
-            let log = log.to_owned();
-            let recipe = Arc::clone(&recipe);
-            let mut process = Self {
-                name,
-                log,
-                port,
-                ready,
-                recipe,
-                child,
-            };
-            match process.wait_ready().await {
-                Ok(()) => return Ok(process),
-                Err(error) if process.tail().contains("address already in use") => {
-                    last = Some(error);
-                }
-                Err(error) => return Err(error),
+            match Self::try_port(name, log, ready, &recipe, free_port()?).await? {
+                Ok(process) => return Ok(process),
+                Err(taken) => last = Some(taken),
             }
         }
         Err(last.context("no port was tried")?)
+    }
+
+    /// The same on a port that others have been told already.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and when somebody else has taken the port.
+    pub async fn start_on(
+        port: u16,
+        name: &'static str,
+        log: &Path,
+        ready: Ready,
+        recipe: impl Fn(u16) -> Command + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
+        let recipe: Recipe = Arc::new(recipe);
+        Self::try_port(name, log, ready, &recipe, port).await?
+    }
+
+    /// The inner error is a port that is taken.
+    async fn try_port(
+        name: &'static str,
+        log: &Path,
+        ready: Ready,
+        recipe: &Recipe,
+        port: u16,
+    ) -> anyhow::Result<anyhow::Result<Self>> {
+        let mut process = Self {
+            name,
+            log: log.to_owned(),
+            port,
+            ready,
+            recipe: Arc::clone(recipe),
+            child: spawn(name, log, recipe, port)?,
+        };
+        match process.wait_ready().await {
+            Ok(()) => Ok(Ok(process)),
+            Err(error) if process.tail().contains("address already in use") => Ok(Err(error)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The port it listens on; the same after a restart.
@@ -218,6 +243,7 @@ impl Process {
                 let answer = client.get(format!("{}{path}", self.url())).send().await;
                 answer.is_ok_and(|answer| answer.status().is_success())
             }
+            Ready::Running => true,
             Ready::AnyHttp => client.get(self.url()).send().await.is_ok(),
             Ready::Banner(banner) => {
                 let greeting = async {

@@ -14,7 +14,7 @@ use crate::store::{Store, StoreError, keys};
 /// Documents read at once.
 const READ_AHEAD: usize = 32;
 /// A damaged document is looked at again after this, in case somebody repaired it.
-const DAMAGED_FOR: Duration = Duration::from_secs(60);
+const DAMAGED_FOR: Duration = Duration::from_mins(1);
 /// Damaged documents remembered at most.
 const DAMAGED_LIMIT: u64 = 10_000;
 

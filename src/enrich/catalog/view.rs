@@ -16,7 +16,7 @@ use crate::domain::lane::{BatchStart, Incident, LaneState};
 use crate::domain::release::{Mark, MarkKind, Release};
 
 /// Lane events older than this add nothing: what `sync` has not told by then is not in flight.
-const LANE_HORIZON: Duration = Duration::from_secs(24 * 60 * 60);
+const LANE_HORIZON: Duration = Duration::from_hours(24);
 
 /// What was read from the store.
 #[derive(Debug, Default, Clone)]
@@ -259,23 +259,20 @@ fn extend(told: &Deployment, starts: &BTreeMap<u32, BatchStart>) -> Option<Deplo
     let mut deployment = told.clone();
     let mut changed = false;
     for (n, start) in starts {
-        match deployment.batches.iter_mut().find(|batch| batch.n == *n) {
-            Some(batch) => {
-                let starts_it = batch.started_at.is_none();
-                let names_it = batch.hosts.is_empty() && !start.hosts.is_empty();
-                if starts_it {
-                    batch.started_at = Some(start.at);
-                    batch.status = Status::Running;
-                }
-                if names_it {
-                    batch.hosts.clone_from(&start.hosts);
-                }
-                changed |= starts_it || names_it;
+        if let Some(batch) = deployment.batches.iter_mut().find(|batch| batch.n == *n) {
+            let starts_it = batch.started_at.is_none();
+            let names_it = batch.hosts.is_empty() && !start.hosts.is_empty();
+            if starts_it {
+                batch.started_at = Some(start.at);
+                batch.status = Status::Running;
             }
-            None => {
-                deployment.batches.push(started(*n, start));
-                changed = true;
+            if names_it {
+                batch.hosts.clone_from(&start.hosts);
             }
+            changed |= starts_it || names_it;
+        } else {
+            deployment.batches.push(started(*n, start));
+            changed = true;
         }
     }
     if !changed {

@@ -12,11 +12,11 @@ use crate::domain::deployment::Phase;
 use crate::domain::evidence::{Attribution, Check, Verify};
 
 /// History there must be before the batch for a comparison with it.
-const BASELINE: Duration = Duration::from_secs(5 * 60);
+const BASELINE: Duration = Duration::from_mins(5);
 /// How far back the accused's own past is looked at.
-const PAST: Duration = Duration::from_secs(30 * 60);
+const PAST: Duration = Duration::from_mins(30);
 /// "Now", in history; and the longest pause within one anomaly.
-const RECENT: Duration = Duration::from_secs(5 * 60);
+const RECENT: Duration = Duration::from_mins(5);
 /// One scrape: how much earlier than its batch an anomaly may seem to begin.
 const SCRAPE: Duration = Duration::from_secs(15);
 /// A store may repeat old points this close to now.

@@ -17,11 +17,11 @@ use crate::domain::clock;
 use crate::prometheus::{Client, Options, PromError, Series, expr};
 
 /// Read before the deployment's start.
-pub(super) const BEFORE: Duration = Duration::from_secs(60 * 60);
+pub(super) const BEFORE: Duration = Duration::from_hours(1);
 /// The longest deployment that is read from its start.
-const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(12);
 /// Read since the batch's start at most.
-pub(super) const SINCE: Duration = Duration::from_secs(3 * 60 * 60);
+pub(super) const SINCE: Duration = Duration::from_hours(3);
 /// Points of one range.
 const POINTS: u64 = 240;
 /// The finest resolution; below it, stores repeat samples.

@@ -95,12 +95,11 @@ impl Prober {
     pub async fn gather(&self, accusation: &Accusation<'_>, view: &View) -> Evidence {
         let at = self.clock.now();
         let gathering = self.gather_at(accusation, view, at);
-        match tokio::time::timeout(self.deadline, gathering).await {
-            Ok(evidence) => evidence,
-            Err(_) => {
-                let reason = format!("no answer within {:?}", self.deadline);
-                unknown(Verify::SourceDown { reason }, at)
-            }
+        if let Ok(evidence) = tokio::time::timeout(self.deadline, gathering).await {
+            evidence
+        } else {
+            let reason = format!("no answer within {:?}", self.deadline);
+            unknown(Verify::SourceDown { reason }, at)
         }
     }
 

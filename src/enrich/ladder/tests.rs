@@ -67,6 +67,7 @@ fn found(view: &View, when: i64, labels: &[(&str, &str)]) -> Result<Found, Strin
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with an answer")]
 fn is(id: &str, batches: &[u32], hosts: &[&str], rung: Rung) -> Result<Found, String> {
     let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
     Ok((id.to_owned(), batches.to_vec(), hosts, rung))

@@ -41,11 +41,10 @@ fn places(text: &str) -> Option<Vec<Place>> {
         let quoted = quote.is_some();
         match quote {
             None if matches!(character, '"' | '\'' | '`') => quote = Some(character),
-            None => {}
             Some(_) if escaped => escaped = false,
             Some('"' | '\'') if character == '\\' => escaped = true,
             Some(open) if open == character => quote = None,
-            Some(_) => {}
+            None | Some(_) => {}
         }
         places.push(Place {
             at,
@@ -76,11 +75,10 @@ pub(super) fn without_comments(text: &str) -> Option<String> {
                 continue;
             }
             None if matches!(character, '"' | '\'' | '`') => quote = Some(character),
-            None => {}
             Some(_) if escaped => escaped = false,
             Some('"' | '\'') if character == '\\' => escaped = true,
             Some(open) if open == character => quote = None,
-            Some(_) => {}
+            None | Some(_) => {}
         }
         out.push(character);
     }

@@ -99,7 +99,7 @@ impl Moments {
         }
     }
 
-    pub(super) fn laps(&self, clocks: &Clocks) -> Laps {
+    pub(super) fn laps(clocks: &Clocks) -> Laps {
         let lap = |from: &Clock, to: &Clock| match (from.at, to.at) {
             (Some(from), Some(to)) => between(from, to),
             (None, _) => no_lap(from.note.as_str()),

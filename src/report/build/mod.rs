@@ -28,7 +28,7 @@ pub fn record(mut input: Input) -> Record {
     let moments = clocks::Moments::of(&input);
     let standing = standing(&input.incident);
     let clocks = moments.clocks(&input, standing);
-    let laps = moments.laps(&clocks);
+    let laps = clocks::Moments::laps(&clocks);
     let impact = impact::impact(&input, &moments);
     let summary = summary::sentence(&input, standing, &moments, &impact);
     let change = release::change(&input);
@@ -133,9 +133,10 @@ fn standing(incident: &Incident) -> Standing {
         }
         (None, Stage::Opened | Stage::Claimed { .. }) => Standing::Opened,
         (None, Stage::Submitting) => Standing::Submitting,
-        (None, Stage::Unknown) => Standing::Unknown,
         (None, Stage::Submitted | Stage::Admitted) => Standing::RollingBack,
-        (None, Stage::Finished | Stage::Answered | Stage::Closed) => Standing::Unknown,
+        (None, Stage::Unknown | Stage::Finished | Stage::Answered | Stage::Closed) => {
+            Standing::Unknown
+        }
     }
 }
 

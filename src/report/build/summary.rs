@@ -169,13 +169,16 @@ fn abandoned(input: &Input) -> String {
 }
 
 /// `error ratio 5.9 % → 0.2 %`: the worst accused value last seen before the decision, and the
-/// last one after the end.
+/// last one after the end. Series of a release that was taken away stop where they were bad: such
+/// a value says nothing about afterwards.
 fn values(input: &Input, moments: &Moments) -> Option<String> {
     let metric = input.metrics.value()?.first()?;
     let bad = worst_up_to(metric, moments.first_bad, moments.decided?)?;
     let title = metric.title.line(QUOTED);
     let before = measured(bad, &metric.unit);
+    let is_bad = |value: f64| metric.threshold.is_some_and(|line| line.is_bad(value));
     let after = moments.finished.and_then(|end| worst_after(metric, end));
+    let after = after.filter(|after| !is_bad(*after));
     Some(match after {
         Some(after) => format!("{title} {before} → {}", measured(after, &metric.unit)),
         None => format!("{title} {before} at the decision"),

@@ -124,16 +124,17 @@ impl Rows {
         let started = log.started.and_then(known);
         self.add_known(started, SPINNAKER, format!("{name} started"));
         for stage in &log.stages {
-            let mut text = format!("{what} stage \"{}\": {}", stage.name, stage.status);
-            if let Some((from, to)) = stage.started.zip(stage.finished) {
-                let took = seconds(from, to);
-                if took >= 0.0 {
-                    text.push_str(&format!(", took {}", duration(took)));
-                }
-            }
-            if let Some(message) = stage.message.as_ref().filter(|text| !text.is_empty()) {
-                text.push_str(&format!(": {}", message.line(QUOTED)));
-            }
+            let took = stage.started.zip(stage.finished);
+            let took = took
+                .map(|(from, to)| seconds(from, to))
+                .filter(|took| *took >= 0.0);
+            let took = took.map_or_else(String::new, |took| format!(", took {}", duration(took)));
+            let said = stage.message.as_ref().filter(|text| !text.is_empty());
+            let said = said.map_or_else(String::new, |text| format!(": {}", text.line(QUOTED)));
+            let text = format!(
+                "{what} stage \"{}\": {}{took}{said}",
+                stage.name, stage.status
+            );
             self.add_known(stage.started.and_then(known), SPINNAKER, text);
         }
         let finished = log.finished.and_then(known);

@@ -18,14 +18,8 @@ pub(super) fn section(record: &Record) -> Markup {
                     Asked::Rules => markup! { "the rules, mode " code { (decision.mode.as_str()) } },
                     Asked::Person { by, .. } => markup! { "a person: " (by) },
                 }),
-                ("Rule", match &decision.rule {
-                    Some(rule) => markup! { (rule) },
-                    None => markup! { span.soft { "none" } },
-                }),
-                ("Phase then", match decision.phase {
-                    Some(phase) => markup! { (words::phase(phase)) },
-                    None => markup! { span.soft { "unknown" } },
-                }),
+                ("Rule", if let Some(rule) = &decision.rule { markup! { (rule) } } else { markup! { span.soft { "none" } } }),
+                ("Phase then", if let Some(phase) = decision.phase { markup! { (words::phase(phase)) } } else { markup! { span.soft { "unknown" } } }),
                 ("Decided", when(decision.at)),
             ]))
             @if let Asked::Person { reason, .. } = &decision.asked {

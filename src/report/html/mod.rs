@@ -99,10 +99,7 @@ fn top(record: &Record) -> Markup {
                     code { (header.deployment) }
                     @if let Some(strategy) = header.strategy { " (" (words::strategy(strategy)) ")" }
                 }),
-                ("Rollback execution", match &header.execution {
-                    Some(id) => markup! { code { (id) } },
-                    None => markup! { span.soft { "none known" } },
-                }),
+                ("Rollback execution", if let Some(id) = &header.execution { markup! { code { (id) } } } else { markup! { span.soft { "none known" } } }),
                 ("Report made", when(Some(header.generated_at))),
             ]))
             @if let Some(old) = &header.supersedes {
@@ -190,9 +187,12 @@ fn impact(record: &Record) -> Markup {
 
 fn change(record: &Record) -> Markup {
     let (bad, good) = (&record.change.from, &record.change.target);
-    let text = |text: &Option<super::Text>| match text {
-        Some(text) => markup! { code { (text) } },
-        None => markup! { span.soft { "unknown" } },
+    let text = |text: &Option<super::Text>| {
+        if let Some(text) = text {
+            markup! { code { (text) } }
+        } else {
+            markup! { span.soft { "unknown" } }
+        }
     };
     let reversible = |reversible: Option<bool>| match reversible {
         Some(true) => "yes",

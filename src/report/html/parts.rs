@@ -43,9 +43,10 @@ pub(super) fn pill(tone: &str, word: &str) -> Markup {
 }
 
 pub(super) fn when(at: Option<Timestamp>) -> Markup {
-    match at.and_then(words::known) {
-        Some(at) => markup! { time.when datetime=(at.to_string()) { (words::time(at)) } },
-        None => markup! { span.soft { "unknown" } },
+    if let Some(at) = at.and_then(words::known) {
+        markup! { time.when datetime=(at.to_string()) { (words::time(at)) } }
+    } else {
+        markup! { span.soft { "unknown" } }
     }
 }
 

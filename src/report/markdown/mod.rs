@@ -34,6 +34,9 @@ pub fn markdown(record: &Record) -> String {
     page.0
 }
 
+/// Reads one fact of a release.
+type Field = fn(&ReleaseFacts) -> &Option<Text>;
+
 struct Page(String);
 
 impl Page {
@@ -278,8 +281,7 @@ impl Page {
             Some(text) => code(text.as_str()),
             None => "unknown".to_owned(),
         };
-        type Read = fn(&ReleaseFacts) -> &Option<Text>;
-        let rows: [(&str, Read); 6] = [
+        let rows: [(&str, Field); 6] = [
             ("Tag", |release| &release.tag),
             ("Commit", |release| &release.commit),
             ("Binary, SHA-256", |release| &release.checksum),

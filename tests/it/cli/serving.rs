@@ -23,8 +23,8 @@ async fn serve(folder: &Folder) -> (Child, String) {
     let address = async {
         while let Some(line) = lines.next_line().await.unwrap() {
             if let Some((_, rest)) = line.split_once("listens on ") {
-                let end = rest.find(['"', ' ']).unwrap_or(rest.len());
-                return format!("http://{}", &rest[..end]);
+                let address = rest.split(['"', ' ']).next().unwrap();
+                return format!("http://{address}");
             }
         }
         panic!("it ended before it listened");
