@@ -9,7 +9,7 @@ use backstop::notify::channel::{
 };
 use mail_parser::{Message, MessageParser, MimeHeaders as _};
 
-use super::smtp::Server;
+use crate::support::mail_acceptor::Server;
 use super::{notices, outgoing, png, wording};
 
 fn settings(server: &Server, to: &[&str]) -> Settings {

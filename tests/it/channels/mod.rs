@@ -4,7 +4,6 @@ mod dingtalk;
 mod email;
 mod notices;
 mod slack;
-mod smtp;
 mod wecom;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A mail server small enough for these tests: it takes mail, refuses by script, and records.
+//! A mail server small enough to live in a test: it takes mail, refuses by script, and records.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 
 /// A mail it took.
 #[derive(Debug, Clone)]
-pub(super) struct Taken {
-    pub(super) to: Vec<String>,
-    pub(super) bytes: Vec<u8>,
+pub struct Taken {
+    pub to: Vec<String>,
+    pub bytes: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -27,14 +27,14 @@ struct Inside {
 }
 
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub struct Server {
+    pub address: SocketAddr,
     inside: Arc<Mutex<Inside>>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let inside = Arc::new(Mutex::new(Inside::default()));
@@ -52,26 +52,26 @@ impl Server {
         }
     }
 
-    pub(super) fn refuse(&self, address: &str, answer: &str) {
+    pub fn refuse(&self, address: &str, answer: &str) {
         let mut inside = self.inside.lock().unwrap();
         inside
             .refusals
             .insert(address.to_owned(), answer.to_owned());
     }
 
-    pub(super) fn accept(&self, address: &str) {
+    pub fn accept(&self, address: &str) {
         self.inside.lock().unwrap().refusals.remove(address);
     }
 
-    pub(super) fn after_data(&self, answer: &str) {
+    pub fn after_data(&self, answer: &str) {
         self.inside.lock().unwrap().after_data = Some(answer.to_owned());
     }
 
-    pub(super) fn hang_after_data(&self) {
+    pub fn hang_after_data(&self) {
         self.inside.lock().unwrap().hang_after_data = true;
     }
 
-    pub(super) fn taken(&self) -> Vec<Taken> {
+    pub fn taken(&self) -> Vec<Taken> {
         self.inside.lock().unwrap().taken.clone()
     }
 }
