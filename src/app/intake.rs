@@ -139,7 +139,7 @@ impl Core {
         let view = self
             .view_with(setup, setup.lanes_named_in(&group.alerts))
             .await;
-        let open = related(group, self.book.open_alerts());
+        let open = self.book.open_where(related(group));
         let resolved = Self::resolve(setup, &view, open);
         let occasion = Occasion {
             truncated: group.truncated,
@@ -538,24 +538,22 @@ impl Setup {
     }
 }
 
-/// The group's own alerts and open ones that may stand in the same accusation: those of the same
-/// services.
-fn related(group: &AlertGroup, open: Vec<Open>) -> Vec<Open> {
+/// Tells the group's own alerts, and open ones that may stand in the same accusation: those of
+/// the same services.
+fn related(group: &AlertGroup) -> impl Fn(&Open) -> bool {
     let own: BTreeSet<Fingerprint> = group.alerts.iter().map(|alert| alert.fingerprint).collect();
     let services: BTreeSet<&str> = group
         .alerts
         .iter()
         .filter_map(|alert| alert.label("service"))
         .collect();
-    open.into_iter()
-        .filter(|open| {
-            own.contains(&open.alert.fingerprint)
-                || open
-                    .alert
-                    .label("service")
-                    .is_some_and(|service| services.contains(service))
-        })
-        .collect()
+    move |open| {
+        own.contains(&open.alert.fingerprint)
+            || open
+                .alert
+                .label("service")
+                .is_some_and(|service| services.contains(service))
+    }
 }
 
 /// The share of a judgement in a group's message.

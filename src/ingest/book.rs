@@ -285,7 +285,18 @@ impl EpisodeBook {
 
     /// Every open episode with its last copy, by id.
     pub fn open_alerts(&self) -> Vec<Open> {
-        let mut open: Vec<Open> = self.episodes().open().cloned().collect();
+        self.open_where(|_| true)
+    }
+
+    /// The open episodes that are `wanted`, by id. A storm has thousands open, and each copy is
+    /// kilobytes: only what is asked for is copied.
+    pub fn open_where(&self, wanted: impl Fn(&Open) -> bool) -> Vec<Open> {
+        let mut open: Vec<Open> = self
+            .episodes()
+            .open()
+            .filter(|open| wanted(open))
+            .cloned()
+            .collect();
         open.sort_unstable_by_key(|open| open.id);
         open
     }

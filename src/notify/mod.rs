@@ -163,25 +163,32 @@ impl Notify {
         let Some(courier) = self.couriers.get(&message.channel).map(Arc::clone) else {
             return Delivery::Refused(format!("there is no channel `{}`", message.channel));
         };
-        // Better a message outside its thread than a late one.
-        let root = self.ledger.root(&message.channel, &message.notice.thread);
-        let root = tokio::time::timeout(ROOT_DEADLINE, root)
-            .await
-            .ok()
-            .flatten();
-        let (key, message) = match self.ledger.record(message).await {
+        let (key, message, first) = match self.ledger.record(message).await {
             Recorded::Known => return Delivery::Deduplicated,
-            Recorded::New(key, message) => (Some(key), message),
+            Recorded::New {
+                key,
+                message,
+                first,
+            } => (Some(key), message, first),
             Recorded::Alone(message, error) => {
                 self.ear.store_trouble("writing the ledger", &error);
                 if self.ledger.is_known_here(&message.channel, &message.covers) {
                     return Delivery::Deduplicated;
                 }
-                (None, message)
+                (None, message, false)
             }
         };
         let kept = key.is_some();
+        let ledger = self.ledger.clone();
         let sending = self.tasks.spawn(async move {
+            let root = if first {
+                None
+            } else {
+                // Better a message outside its thread than a late one.
+                let root = ledger.root(&message.channel, &message.notice.thread);
+                let root = tokio::time::timeout(ROOT_DEADLINE, root).await;
+                root.ok().flatten()
+            };
             courier
                 .deliver(key.as_ref(), 1, &message, chart, root)
                 .await
