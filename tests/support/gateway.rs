@@ -40,7 +40,7 @@ pub const STABLE: &str = "checkout@1.0";
 /// The four channels by name.
 pub const CHANNELS: [&str; 4] = ["ops-dingtalk", "ops-mail", "ops-slack", "ops-wecom"];
 /// A condition of a whole service may take this long on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Every secret of the configuration, by its file's name.
 pub const SECRETS: [(&str, &str); 11] = [
@@ -272,8 +272,13 @@ impl TestGateway {
         site.save_pipelines();
         site.publish("1.0", 20).await;
         site.publish("1.3", 1).await;
-        site.deployed("D-stable", "1.0", Duration::from_secs(10 * 3600), Duration::ZERO)
-            .await;
+        site.deployed(
+            "D-stable",
+            "1.0",
+            Duration::from_hours(10),
+            Duration::ZERO,
+        )
+        .await;
         site
     }
 
