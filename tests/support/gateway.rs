@@ -272,13 +272,8 @@ impl TestGateway {
         site.save_pipelines();
         site.publish("1.0", 20).await;
         site.publish("1.3", 1).await;
-        site.deployed(
-            "D-stable",
-            "1.0",
-            Duration::from_hours(10),
-            Duration::ZERO,
-        )
-        .await;
+        site.deployed("D-stable", "1.0", Duration::from_hours(10), Duration::ZERO)
+            .await;
         site
     }
 
