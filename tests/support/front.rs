@@ -23,10 +23,7 @@ impl Front {
         let known = Arc::clone(&behind);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let candidates = known
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
+                let candidates = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 tokio::spawn(carry(stream, candidates));
             }
         });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use backstop::app::{App, Options, Running};
@@ -16,6 +16,7 @@ use backstop::domain::id::{DeploymentId, Env, Host, LaneName, ReleaseId, Service
 use backstop::domain::lane::LaneEntry;
 use backstop::domain::release::Release;
 use backstop::store::{self, Store, StoreSettings, chain, keys};
+use backstop::telemetry::log::LogFormat;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -63,6 +64,9 @@ pub fn secret(name: &str) -> &'static str {
     found.expect("a known secret").1
 }
 
+/// A deployment of this age has been sampled.
+const SAMPLED_MS: i64 = 4_000;
+
 /// How a world is set up.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -103,8 +107,9 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Starts the real app from a configuration file.
+    /// Starts the real app from a configuration file. With `RUST_LOG` set its log is shown.
     pub async fn start(file: &Path) -> Self {
+        show_log();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -158,6 +163,21 @@ impl Drop for Replica {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only the test harness asks for its own log level"
+)]
+fn show_log() {
+    static SHOWN: Once = Once::new();
+    SHOWN.call_once(|| {
+        if let Ok(level) = std::env::var("RUST_LOG") {
+            let guard = backstop::telemetry::log::init(&level, LogFormat::Logfmt);
+            // For the life of the process.
+            std::mem::forget(guard.unwrap());
+        }
+    });
 }
 
 /// What the rollback pipelines have done to hosts.
@@ -265,15 +285,25 @@ impl TestGateway {
             front,
             promote: watch::Sender::new(false),
             proceed: watch::Sender::new(true),
-            http: super::process::client().unwrap(),
+            // A connection each: what stands behind the front changes.
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .pool_max_idle_per_host(0)
+                .build()
+                .unwrap(),
             _folder: folder,
         };
         site.write_config(setting, setting.store.as_ref().unwrap_or(&local));
         site.save_pipelines();
         site.publish("1.0", 20).await;
         site.publish("1.3", 1).await;
-        site.deployed("D-stable", "1.0", Duration::from_secs(10 * 3600), Duration::ZERO)
-            .await;
+        site.deployed(
+            "D-stable",
+            "1.0",
+            Duration::from_secs(10 * 3600),
+            Duration::ZERO,
+        )
+        .await;
         site
     }
 
@@ -576,6 +606,14 @@ services:
             (document["stages"][2]["status"] == "RUNNING").then_some(())
         };
         self.gate.when(PATIENCE, canary).await;
+        // Younger than this, the store has no two samples of it to compare.
+        eventually(PATIENCE, "samples of the canary", || async {
+            let began = self.gate.execution(&id)?["startTime"].as_i64()?;
+            let age = SystemClock.now().as_millisecond() - began;
+            (age >= SAMPLED_MS).then_some(())
+        })
+        .await
+        .unwrap();
         id
     }
 

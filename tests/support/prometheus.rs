@@ -55,11 +55,7 @@ impl Prometheus {
     /// Hosts of `checkout` in `prod`, all healthy.
     pub async fn start(hosts: &[&str]) -> Self {
         let line = |host: &&str| {
-            let labels = [
-                ("service", "checkout"),
-                ("env", "prod"),
-                ("instance", host),
-            ];
+            let labels = [("service", "checkout"), ("env", "prod"), ("instance", host)];
             let labels = labels.map(|(k, v)| (k.to_owned(), v.to_owned()));
             let line = Line {
                 labels: labels.into(),
@@ -118,16 +114,15 @@ impl Prometheus {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "milliseconds of this century fit")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds of this century fit"
+)]
 fn now() -> f64 {
     unix_ms() as f64 / 1000.0
 }
 
-async fn answer(
-    State(inside): State<Arc<Mutex<Inside>>>,
-    uri: Uri,
-    body: Bytes,
-) -> Response {
+async fn answer(State(inside): State<Arc<Mutex<Inside>>>, uri: Uri, body: Bytes) -> Response {
     let mut inside = inside.lock().unwrap_or_else(PoisonError::into_inner);
     if inside.down {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -162,7 +157,11 @@ fn rules() -> Value {
 
 impl Line {
     fn at(&self, time: f64) -> f64 {
-        if time >= self.since { self.now } else { HEALTHY }
+        if time >= self.since {
+            self.now
+        } else {
+            HEALTHY
+        }
     }
 }
 

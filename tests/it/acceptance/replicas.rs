@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::support::gateway::{HOSTS, Setting, TestGateway, canary_alert};
-use crate::support::prometheus::ALERT;
 
 fn pair() -> Setting {
     Setting {
@@ -34,8 +33,8 @@ async fn two_replicas_that_get_one_webhook_at_once_tell_and_act_once() {
 async fn one_of_everything(site: &TestGateway) {
     let incident = site.closed_incident().await;
     assert_eq!(incident["ending"], "recovered", "{incident:#}");
-    site.told(ALERT, 1).await;
-    for (channel, count) in site.messages_with(ALERT) {
+    site.told("FIRING", 1).await;
+    for (channel, count) in site.messages_with("FIRING") {
         assert_eq!(count, 1, "{channel}: {:#?}", site.messages()[channel]);
     }
     assert_eq!(site.touched().len(), 1, "{:?}", site.touched());

@@ -9,8 +9,8 @@ use backstop::notify::channel::{
 };
 use mail_parser::{Message, MessageParser, MimeHeaders as _};
 
-use crate::support::mail_acceptor::Server;
 use super::{notices, outgoing, png, wording};
+use crate::support::mail_acceptor::Server;
 
 fn settings(server: &Server, to: &[&str]) -> Settings {
     Settings {
