@@ -44,6 +44,10 @@ pub struct Core {
     pub(super) engine: OnceLock<Engine>,
     /// Whether the store's race had one winner each: without it nothing automatic is done.
     pub(super) exclusive: AtomicBool,
+    /// Whether the other replicas' episodes were read once: before that nothing is known to be over.
+    pub(super) book_read: AtomicBool,
+    /// When this replica started.
+    pub(super) started_at: jiff::Timestamp,
     /// The last verdict per accusation, so that a repeated one is not written down again.
     pub(super) last_verdicts: Mutex<HashMap<String, String>>,
     /// Looks at holds now instead of at the next sweep.
@@ -62,6 +66,11 @@ impl Core {
     /// Never after [`super::App::build`], which sets it.
     pub(super) fn engine(&self) -> Option<&Engine> {
         self.engine.get()
+    }
+
+    /// Whether the other replicas' episodes were read at least once.
+    pub(super) fn book_is_read(&self) -> bool {
+        self.book_read.load(Ordering::Relaxed)
     }
 
     /// Whether creating a key is known to be exclusive in this store.
@@ -96,6 +105,20 @@ impl Core {
             view = view.with_lane(&service, &env, &state, pipelines);
         }
         view
+    }
+
+    /// Gauges that are read when they are asked for.
+    pub(super) async fn fresh_gauges(&self) {
+        let now = self.ground.clock.now();
+        if let Some(freshness) = self.catalog.view().freshness() {
+            let age = crate::domain::clock::since(now, freshness.as_of).as_secs();
+            let age = i64::try_from(age).unwrap_or(i64::MAX);
+            self.numbers.catalog_age_seconds.set(age);
+        }
+        if let Ok(unfinished) = self.lanes.unfinished().await {
+            let open = i64::try_from(unfinished.open.len()).unwrap_or(i64::MAX);
+            self.numbers.incidents_open.set(open);
+        }
     }
 
     /// Who hears of an accusation: the rule's channels, else the default ones.

@@ -264,6 +264,7 @@ impl Gateway for Door {
     }
 
     async fn metrics(&self) -> String {
+        self.core.fresh_gauges().await;
         self.core.numbers.encode()
     }
 }

@@ -289,9 +289,27 @@ impl Core {
             return;
         }
         match self.judge_hold(&setup, &hold).await {
-            None => self.end_hold(&hold, "its alerts are over").await,
+            None if self.alerts_are_over(&hold, now) => {
+                self.end_hold(&hold, "its alerts are over").await;
+            }
+            // A replica that just started may not know them yet.
+            None => {}
             Some(judgement) => self.act_on_hold(&setup, &hold, judgement).await,
         }
+    }
+
+    /// Whether every alert of a hold is known to be over; unknown ones are, once no sender has
+    /// named them again for the gap in which it would have.
+    fn alerts_are_over(&self, hold: &OpenHold, now: Timestamp) -> bool {
+        let gap = self.setup().config.timing.episode_gap;
+        let long_silent =
+            clock::since(now, hold.held.since) >= gap && clock::since(now, self.started_at) >= gap;
+        let decision = &hold.held.decision;
+        self.book_is_read()
+            && decision
+                .alerts
+                .iter()
+                .all(|alert| self.book.is_over(*alert) || long_silent)
     }
 
     /// Pages a hold that stands long and ends one that stands too long.
@@ -355,7 +373,8 @@ impl Core {
 
     async fn act_on_hold(&self, setup: &Setup, hold: &OpenHold, judgement: Judgement) {
         let thread = hold.held.thread.clone();
-        self.write_down(&judgement.decision).await;
+        self.write_down(&judgement.decision, judgement.decision.at)
+            .await;
         match &judgement.decision.verdict {
             Verdict::Hold => {
                 self.holds

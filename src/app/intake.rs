@@ -1,10 +1,11 @@
 //! A delivery of alerts, from its bytes to the answer its sender may believe.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::compose;
@@ -63,6 +64,8 @@ struct Part<'a> {
     channels: Vec<ChannelName>,
     alerts: Vec<&'a Alert>,
     covers: BTreeSet<String>,
+    /// Where its episodes were told first.
+    thread: String,
 }
 
 impl Core {
@@ -75,14 +78,10 @@ impl Core {
         delivery: AlertDelivery,
     ) -> Result<Accepted, Refusal> {
         let read = ingest::read(delivery.source, &delivery.body, delivery.received_at).map_err(
-            |rejection| {
-                self.numbers
-                    .rejected(source_name(delivery.source), rejection.code);
-                Refusal::Invalid {
-                    code: rejection.code,
-                    pointer: rejection.pointer,
-                    reason: rejection.reason,
-                }
+            |rejection| Refusal::Invalid {
+                code: rejection.code,
+                pointer: rejection.pointer,
+                reason: rejection.reason,
             },
         )?;
         let setup = self.setup().clone();
@@ -122,7 +121,9 @@ impl Core {
         deadline: Instant,
     ) -> Taken {
         let now = self.ground.clock.now();
+        let threads = self.threads(group);
         let observation = self.book.observe(group, now);
+        self.count_alerts(group, &observation);
         if let Some(note) = observation.note.clone() {
             let core = Arc::clone(self);
             self.ground
@@ -138,7 +139,7 @@ impl Core {
             .collect();
         let lanes = setup.lanes_named_in(&group.alerts);
         let view = self.view_with(setup, lanes.clone()).await;
-        let open = related(group, self.book.open_alerts());
+        let open = self.book.open_where(related(group));
         let resolved = Self::resolve(setup, &view, open);
         let occasion = Occasion {
             truncated: group.truncated,
@@ -157,20 +158,22 @@ impl Core {
         }
         let mut parts = Vec::new();
         for mut judgement in judgements {
-            match self
-                .settle(&mut judgement, &group.key, occasion.gather)
-                .await
-            {
-                Ok(()) => {}
-                Err(error) => {
-                    taken.unsafe_.push(format!(
-                        "a wanted rollback or hold could not be written: {error}"
-                    ));
-                }
+            let of_group = judgement.alerts.iter().map(|open| open.alert.fingerprint);
+            let thread = thread_of(&threads, of_group, group);
+            let settled = self.settle(&mut judgement, &thread, occasion).await;
+            if let Err(error) = settled {
+                let why = format!("a wanted rollback or hold could not be written: {error}");
+                taken.unsafe_.push(why);
             }
-            parts.push(part_of(group, &observation, judgement));
+            parts.push(part_of(group, &observation, judgement, thread));
         }
-        parts.extend(Self::ended_parts(setup, group, &observation, &view));
+        parts.extend(Self::ended_parts(
+            setup,
+            group,
+            &observation,
+            &view,
+            &threads,
+        ));
         if group.source == Source::Vmalert && !setup.config.sources.vmalert_notify {
             return taken;
         }
@@ -209,7 +212,7 @@ impl Core {
         self: &Arc<Self>,
         judgement: &mut Judgement,
         thread: &str,
-        gather: Gather,
+        occasion: Occasion,
     ) -> Result<(), StoreError> {
         let decision = &judgement.decision;
         if matches!(decision.verdict, Verdict::Rollback(_)) && !decision.shadow {
@@ -223,9 +226,10 @@ impl Core {
                 judgement.decision.recheck_at = Some(judgement.decision.at);
             }
         }
-        self.write_down(&judgement.decision).await;
+        self.write_down(&judgement.decision, occasion.received_at)
+            .await;
         if judgement.decision.verdict == Verdict::Hold && judgement.wants_rollback {
-            self.hold(judgement, thread, gather).await?;
+            self.hold(judgement, thread, occasion.gather).await?;
         }
         Ok(())
     }
@@ -258,6 +262,27 @@ impl Core {
         self.holds.put(lane, deployment, rule, held).await?;
         self.look_at_holds.notify_one();
         Ok(())
+    }
+
+    /// Where the open episodes of a group's alerts were told first.
+    fn threads(&self, group: &AlertGroup) -> BTreeMap<Fingerprint, String> {
+        let open = group
+            .alerts
+            .iter()
+            .filter_map(|alert| self.book.open_of(alert.fingerprint));
+        open.filter(|open| !open.thread.is_empty())
+            .map(|open| (open.alert.fingerprint, open.thread))
+            .collect()
+    }
+
+    fn count_alerts(&self, group: &AlertGroup, observation: &Observation) {
+        let source = source_name(group.source);
+        self.numbers
+            .alerts(source, "kept", group.alerts.len() as u64);
+        self.numbers.alerts(source, "truncated", group.truncated);
+        for seen in &observation.seen {
+            self.numbers.episode(seen.class.as_str());
+        }
     }
 
     /// Opens the incident a judgement asks for. None: the lane does not take it now.
@@ -311,8 +336,9 @@ impl Core {
     }
 
     /// Keeps a decision for people who ask why, when it is news.
-    pub(super) async fn write_down(&self, decision: &Decision) {
-        let took = clock::since(self.ground.clock.now(), decision.at);
+    /// `since` is when the delivery, or the look at a hold, began.
+    pub(super) async fn write_down(&self, decision: &Decision, since: Timestamp) {
+        let took = clock::since(self.ground.clock.now(), since);
         self.numbers
             .decision(decision.verdict.as_str(), decision.mode.as_str(), took);
         for verdict in &decision.guards {
@@ -344,6 +370,7 @@ impl Core {
         group: &'a AlertGroup,
         observation: &Observation,
         view: &crate::enrich::catalog::View,
+        threads: &BTreeMap<Fingerprint, String>,
     ) -> Vec<Part<'a>> {
         let mut parts: Vec<Part<'a>> = Vec::new();
         for seen in &observation.seen {
@@ -376,6 +403,7 @@ impl Core {
                     channels,
                     alerts: vec![alert],
                     covers: [fact.clone()].into(),
+                    thread: thread_of(threads, [alert.fingerprint], group),
                 }),
             }
         }
@@ -448,7 +476,7 @@ impl Core {
         deadline: Instant,
     ) -> (Notice, Option<bytes::Bytes>) {
         let now = self.ground.clock.now();
-        let mut notice = compose::blank(NoticeKind::Alert, &group.key, "", now);
+        let mut notice = compose::blank(NoticeKind::Alert, &part.thread, "", now);
         compose::with_alerts(&mut notice, part.alerts.iter().copied());
         compose::with_resolution(&mut notice, &part.resolution, now);
         notice.truncated = group.truncated;
@@ -564,28 +592,31 @@ impl Setup {
     }
 }
 
-/// The group's own alerts and open ones that may stand in the same accusation: those of the same
-/// services.
-fn related(group: &AlertGroup, open: Vec<Open>) -> Vec<Open> {
+/// Tells the group's own alerts, and open ones that may stand in the same accusation: those of
+/// the same services.
+fn related(group: &AlertGroup) -> impl Fn(&Open) -> bool {
     let own: BTreeSet<Fingerprint> = group.alerts.iter().map(|alert| alert.fingerprint).collect();
     let services: BTreeSet<&str> = group
         .alerts
         .iter()
         .filter_map(|alert| alert.label("service"))
         .collect();
-    open.into_iter()
-        .filter(|open| {
-            own.contains(&open.alert.fingerprint)
-                || open
-                    .alert
-                    .label("service")
-                    .is_some_and(|service| services.contains(service))
-        })
-        .collect()
+    move |open| {
+        own.contains(&open.alert.fingerprint)
+            || open
+                .alert
+                .label("service")
+                .is_some_and(|service| services.contains(service))
+    }
 }
 
 /// The share of a judgement in a group's message.
-fn part_of<'a>(group: &'a AlertGroup, observation: &Observation, judgement: Judgement) -> Part<'a> {
+fn part_of<'a>(
+    group: &'a AlertGroup,
+    observation: &Observation,
+    judgement: Judgement,
+    thread: String,
+) -> Part<'a> {
     let members: BTreeSet<Fingerprint> = judgement
         .alerts
         .iter()
@@ -607,7 +638,19 @@ fn part_of<'a>(group: &'a AlertGroup, observation: &Observation, judgement: Judg
         resolution: judgement.resolution,
         decision: Some(judgement.decision),
         channels: judgement.channels,
+        thread,
     }
+}
+
+/// The thread in which the first known of `alerts` was told, else the group's own: a second
+/// sender's copies of an episode belong to the ledger chain that tells of it already.
+fn thread_of(
+    threads: &BTreeMap<Fingerprint, String>,
+    alerts: impl IntoIterator<Item = Fingerprint>,
+    group: &AlertGroup,
+) -> String {
+    let known = alerts.into_iter().find_map(|alert| threads.get(&alert));
+    known.unwrap_or(&group.key).clone()
 }
 
 /// A source's name in metrics.

@@ -9,6 +9,7 @@ mod compose;
 mod core;
 mod gateway;
 mod holds;
+mod house;
 mod intake;
 mod judge;
 mod live;

@@ -134,6 +134,8 @@ impl App {
             modes: ModeStore::new(store.clone()),
             engine: OnceLock::new(),
             exclusive: AtomicBool::new(false),
+            book_read: AtomicBool::new(false),
+            started_at: clock.now(),
             last_verdicts: Mutex::default(),
             look_at_holds: Wake::new(),
             setup: ArcSwap::from_pointee(setup),
@@ -268,6 +270,8 @@ impl Core {
             let token = stop.clone();
             tasks.spawn(async move { engine.run(token).await });
         }
+        let (core, token) = (Arc::clone(self), stop.clone());
+        tasks.spawn(async move { core.keep_house(token).await });
         let (core, token, reloader) = (Arc::clone(self), stop.clone(), reloader.clone());
         tasks.spawn(async move { reloader.keep_reloading(&core, token).await });
     }
@@ -280,6 +284,7 @@ impl Core {
             match self.book.refresh(now).await {
                 Ok(_) => {
                     self.numbers.store_up.set(1);
+                    self.book_read.store(true, Ordering::Relaxed);
                 }
                 Err(error) => {
                     self.numbers.store_up.set(0);

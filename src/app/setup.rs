@@ -87,7 +87,6 @@ impl Setup {
             channels,
             replicas: config.replicas,
             send_claim: config.timing.send_claim,
-            sweep: config.timing.sweep,
         };
         let notify = Notify::new(
             notify,

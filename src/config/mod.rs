@@ -78,8 +78,6 @@ pub struct Web {
     pub allowed_hosts: Vec<String>,
     /// Largest body, bytes.
     pub body_limit: usize,
-    /// Hosts that links in messages may point to, beside our own.
-    pub link_hosts: Vec<String>,
 }
 
 /// Tokens and the key that signs links.

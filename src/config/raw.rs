@@ -65,8 +65,6 @@ pub struct RawWeb {
     pub allowed_hosts: Vec<String>,
     /// Largest body in bytes. Default 16 MiB.
     pub body_limit: Option<usize>,
-    /// Hosts that links in messages may point to, beside our own.
-    pub link_hosts: Vec<String>,
 }
 
 /// `auth:`

@@ -94,13 +94,7 @@ fn the_documented_example_is_understood_and_shows_no_secret() {
         }
     );
     assert_eq!(config.timing.settle, Duration::from_secs(2));
-    assert_eq!(
-        config.policies[0].file,
-        file.with_file_name("rules")
-            .join("policy/checkout.yaml")
-            .display()
-            .to_string()
-    );
+    assert_eq!(config.policies[0].file, "rules/policy/checkout.yaml");
     let shown = format!("{config:?}");
     assert!(!shown.contains("planted-"), "{shown}");
     assert_eq!(

@@ -283,7 +283,6 @@ fn web(checker: &mut Checker<'_>, raw: &RawWeb) -> Web {
         external_url: raw.external_url.as_ref().and_then(|at| checker.url(at)),
         allowed_hosts: raw.allowed_hosts.clone(),
         body_limit: raw.body_limit.unwrap_or(BODY_LIMIT),
-        link_hosts: raw.link_hosts.clone(),
     }
 }
 

@@ -128,6 +128,7 @@ impl EpisodeBook {
     /// Judges a delivery. Memory only: no store is asked.
     pub fn observe(&self, group: &AlertGroup, now: Timestamp) -> Observation {
         let mut episodes = self.episodes();
+        episodes.delivering(&group.key);
         let mut entries = Vec::new();
         let judge = |(index, alert)| {
             let (seen, news) = episodes.see(index, alert, now);
@@ -285,7 +286,18 @@ impl EpisodeBook {
 
     /// Every open episode with its last copy, by id.
     pub fn open_alerts(&self) -> Vec<Open> {
-        let mut open: Vec<Open> = self.episodes().open().cloned().collect();
+        self.open_where(|_| true)
+    }
+
+    /// The open episodes that are `wanted`, by id. A storm has thousands open, and each copy is
+    /// kilobytes: only what is asked for is copied.
+    pub fn open_where(&self, wanted: impl Fn(&Open) -> bool) -> Vec<Open> {
+        let mut open: Vec<Open> = self
+            .episodes()
+            .open()
+            .filter(|open| wanted(open))
+            .cloned()
+            .collect();
         open.sort_unstable_by_key(|open| open.id);
         open
     }
@@ -293,6 +305,11 @@ impl EpisodeBook {
     /// The open episode of a fingerprint, if there is one.
     pub fn open_of(&self, fingerprint: Fingerprint) -> Option<Open> {
         self.episodes().open_of(fingerprint).cloned()
+    }
+
+    /// Whether the newest episode of a fingerprint is known to be over.
+    pub fn is_over(&self, fingerprint: Fingerprint) -> bool {
+        self.episodes().is_over(fingerprint)
     }
 
     /// Whether the store was unreachable last time, so that this replica knows only its own part.

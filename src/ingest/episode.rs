@@ -36,6 +36,8 @@ struct Kept {
 pub struct Episodes {
     timing: EpisodeTiming,
     kept: HashMap<Fingerprint, Kept>,
+    /// The group of the delivery being judged.
+    thread: String,
 }
 
 impl fmt::Debug for Episodes {
@@ -52,6 +54,7 @@ impl Episodes {
         Self {
             timing,
             kept: HashMap::new(),
+            thread: String::new(),
         }
     }
 
@@ -121,6 +124,7 @@ impl Episodes {
             lease: alert.ends_at,
             open_ended: alert.ends_at.is_none(),
             last_copy: now,
+            thread: self.thread.clone(),
             alert: Arc::new(alert.clone()),
         };
         let entry = Entry::Open(open.clone());
@@ -381,6 +385,19 @@ impl Episodes {
             Entry::Open(open) => Some(open),
             Entry::Over(_) => None,
         }
+    }
+}
+
+impl Episodes {
+    /// Whether the newest episode of a fingerprint is known to be over.
+    pub fn is_over(&self, fingerprint: Fingerprint) -> bool {
+        let kept = self.kept.get(&fingerprint);
+        kept.is_some_and(|kept| matches!(kept.entry, Entry::Over(_)))
+    }
+
+    /// Names the delivery whose copies are judged next: new episodes remember it.
+    pub fn delivering(&mut self, thread: &str) {
+        thread.clone_into(&mut self.thread);
     }
 }
 

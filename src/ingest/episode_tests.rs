@@ -237,6 +237,7 @@ fn an_expiry_elsewhere_does_not_end_what_was_heard_here_since() {
     let open = one.open().next().cloned().unwrap();
     let open = Open {
         last_copy: t(320),
+        thread: String::new(),
         ..open
     };
     two.absorb(Entry::Open(open), t(321));

@@ -61,6 +61,20 @@ pub enum Class {
     Stale,
 }
 
+impl Class {
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Still => "still",
+            Self::Reminded => "reminded",
+            Self::Ended => "ended",
+            Self::EndedAgain => "ended_again",
+            Self::Stale => "stale",
+        }
+    }
+}
+
 /// One copy, judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -90,6 +104,9 @@ pub struct Open {
     pub open_ended: bool,
     /// When the last copy came.
     pub last_copy: Timestamp,
+    /// The group it was first delivered in: later copies, whoever sends them, are told there.
+    #[serde(default)]
+    pub thread: String,
     /// The last copy.
     pub alert: Arc<Alert>,
 }

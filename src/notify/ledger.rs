@@ -99,7 +99,14 @@ pub enum End {
 #[derive(Debug)]
 pub enum Recorded {
     /// It stands there and is to be sent.
-    New(EntryKey, Box<Message>),
+    New {
+        /// Where.
+        key: EntryKey,
+        /// What is left to tell.
+        message: Box<Message>,
+        /// Nothing stands before it in its thread, so there is nothing to follow up.
+        first: bool,
+    },
     /// Every fact of it was told, or is being told, already.
     Known,
     /// The store can't be written: this replica remembers alone.
@@ -160,6 +167,8 @@ impl Drop for Reserved<'_> {
 struct ChainState {
     next_seq: u64,
     covered: BTreeSet<String>,
+    /// The thread was told of on the day before.
+    older: bool,
 }
 
 /// The ledger as one replica sees it.
@@ -246,10 +255,15 @@ impl Ledger {
             };
             match chain::append(&self.store, &chain, key.seq, &entry).await {
                 Ok(Created::Mine) => {
+                    let first = key.seq == 1 && !state.older;
                     state.next_seq += 1;
                     self.mark_told(&message).await;
                     state.covered.extend(message.covers.iter().cloned());
-                    return Recorded::New(key, Box::new(message));
+                    return Recorded::New {
+                        key,
+                        message: Box::new(message),
+                        first,
+                    };
                 }
                 Ok(Created::Taken) => {
                     if let Err(error) = self.catch_up(&chain, &mut state).await {
@@ -296,11 +310,12 @@ impl Ledger {
         let load = async {
             let mut state = ChainState {
                 next_seq: 1,
-                covered: BTreeSet::new(),
+                ..ChainState::default()
             };
             let yesterday = keys::day(clock::before(now, DAY));
             let before = keys::ledger(&yesterday, &message.channel, &message.notice.thread);
             for (_, entry) in chain::read_from::<Entry>(&self.store, &before, 1).await? {
+                state.older = true;
                 state.covered.extend(entry.message.covers);
             }
             self.catch_up(chain, &mut state).await?;

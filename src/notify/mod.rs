@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::channel::Notifier;
@@ -51,8 +50,6 @@ pub struct NotifySettings {
     pub replicas: u32,
     /// A sending keeps others away this long.
     pub send_claim: Duration,
-    /// How often the ledger is searched for what is owed.
-    pub sweep: Duration,
 }
 
 /// What became of one message, as far as the sender of an alert must know.
@@ -100,7 +97,6 @@ pub struct Notify {
     couriers: Arc<BTreeMap<ChannelName, Arc<Courier>>>,
     tasks: TaskTracker,
     ear: Arc<dyn Ear>,
-    sweep: Duration,
     store: Store,
 }
 
@@ -132,7 +128,6 @@ impl Notify {
             couriers,
             tasks,
             ear,
-            sweep: settings.sweep,
             store,
         }
     }
@@ -163,25 +158,32 @@ impl Notify {
         let Some(courier) = self.couriers.get(&message.channel).map(Arc::clone) else {
             return Delivery::Refused(format!("there is no channel `{}`", message.channel));
         };
-        // Better a message outside its thread than a late one.
-        let root = self.ledger.root(&message.channel, &message.notice.thread);
-        let root = tokio::time::timeout(ROOT_DEADLINE, root)
-            .await
-            .ok()
-            .flatten();
-        let (key, message) = match self.ledger.record(message).await {
+        let (key, message, first) = match self.ledger.record(message).await {
             Recorded::Known => return Delivery::Deduplicated,
-            Recorded::New(key, message) => (Some(key), message),
+            Recorded::New {
+                key,
+                message,
+                first,
+            } => (Some(key), message, first),
             Recorded::Alone(message, error) => {
                 self.ear.store_trouble("writing the ledger", &error);
                 if self.ledger.is_known_here(&message.channel, &message.covers) {
                     return Delivery::Deduplicated;
                 }
-                (None, message)
+                (None, message, false)
             }
         };
         let kept = key.is_some();
+        let ledger = self.ledger.clone();
         let sending = self.tasks.spawn(async move {
+            let root = if first {
+                None
+            } else {
+                // Better a message outside its thread than a late one.
+                let root = ledger.root(&message.channel, &message.notice.thread);
+                let root = tokio::time::timeout(ROOT_DEADLINE, root).await;
+                root.ok().flatten()
+            };
             courier
                 .deliver(key.as_ref(), 1, &message, chart, root)
                 .await
@@ -208,25 +210,12 @@ impl Notify {
         self.ledger.history(channel, thread, since).await
     }
 
-    /// Delivers what the ledger owes, again and again, until `stop`.
-    pub async fn run(&self, stop: CancellationToken) {
-        let mut rounds: u64 = 0;
-        while stop
-            .run_until_cancelled(tokio::time::sleep(self.sweep))
-            .await
-            .is_some()
-        {
-            if let Err(error) = self.sweep_once().await {
-                self.ear.store_trouble("reading what is owed", &error);
-            }
-            // Once in a long while is often enough for days.
-            if rounds.is_multiple_of(1_000)
-                && let Err(error) = self.ledger.expire(KEEP).await
-            {
-                self.ear.store_trouble("expiring the ledger", &error);
-            }
-            rounds += 1;
-        }
+    /// Removes days of the ledger whose every message ended, a week after them.
+    ///
+    /// # Errors
+    /// When the store can't be read or written.
+    pub async fn expire(&self) -> Result<(), crate::store::StoreError> {
+        self.ledger.expire(KEEP).await
     }
 
     /// Starts the delivery of everything owed that nobody is sending.

@@ -132,7 +132,6 @@ impl World {
             channels: [(ops(), setup)].into(),
             replicas: 1,
             send_claim: Duration::from_secs(30),
-            sweep: Duration::from_secs(1),
         };
         let clock: SharedClock = Arc::<ManualClock>::clone(&self.clock);
         let ear: Arc<dyn Ear> = Arc::<Heard>::clone(&self.heard);

@@ -39,13 +39,8 @@ pub struct Metrics {
     guards: Counters<2>,
     decide_duration: Histogram,
     deliveries: Counters<3>,
-    delivery_duration: Histograms<1>,
-    gate_duration: Histograms<2>,
-    store_create_duration: Histograms<1>,
-    incidents: Counters<2>,
     errors: Counters<2>,
     panics: Counter,
-    log_lines_dropped: Counter,
     /// Connections being served.
     pub connections_open: Gauge,
     /// Incidents that are not closed.
@@ -54,8 +49,6 @@ pub struct Metrics {
     pub holds_open: Gauge,
     /// Messages not delivered yet.
     pub outbox_pending: Gauge,
-    /// Age of the oldest of them, seconds.
-    pub outbox_oldest_seconds: Gauge,
     /// Age of the catalog, seconds.
     pub catalog_age_seconds: Gauge,
     /// 1 while the store answers.
@@ -97,18 +90,12 @@ impl Metrics {
             guards: Family::default(),
             decide_duration: latency(),
             deliveries: Family::default(),
-            delivery_duration: Family::new_with_constructor(latency),
-            gate_duration: Family::new_with_constructor(latency),
-            store_create_duration: Family::new_with_constructor(latency),
-            incidents: Family::default(),
             errors: Family::default(),
             panics: Counter::default(),
-            log_lines_dropped: Counter::default(),
             connections_open: Gauge::default(),
             incidents_open: Gauge::default(),
             holds_open: Gauge::default(),
             outbox_pending: Gauge::default(),
-            outbox_oldest_seconds: Gauge::default(),
             catalog_age_seconds: Gauge::default(),
             store_up: Gauge::default(),
             actions_enabled: Gauge::default(),
@@ -179,36 +166,8 @@ impl Metrics {
             "Tries to send a message, by channel, its kind and how the vendor took it",
             m.deliveries.clone(),
         );
-        r.register_with_unit(
-            "delivery_duration",
-            "From an alert's arrival to the vendor's yes, by channel kind",
-            Unit::Seconds,
-            m.delivery_duration.clone(),
-        );
-        r.register_with_unit(
-            "gate_call_duration",
-            "Calls to Spinnaker's Gate, by call and outcome",
-            Unit::Seconds,
-            m.gate_duration.clone(),
-        );
-        r.register_with_unit(
-            "store_create_duration",
-            "Creates in the object store with their read-back, by outcome",
-            Unit::Seconds,
-            m.store_create_duration.clone(),
-        );
-        r.register(
-            "incidents",
-            "Incidents closed, by scope and ending",
-            m.incidents.clone(),
-        );
         r.register("errors", "Failures, by stage and kind", m.errors.clone());
         r.register("panics", "Tasks that panicked", m.panics.clone());
-        r.register(
-            "log_lines_dropped",
-            "Log lines nobody read in time",
-            m.log_lines_dropped.clone(),
-        );
         r.register(
             "connections_open",
             "Connections being served",
@@ -224,11 +183,6 @@ impl Metrics {
             "outbox_pending",
             "Messages not delivered yet",
             m.outbox_pending.clone(),
-        );
-        r.register(
-            "outbox_oldest_seconds",
-            "Age of the oldest message not delivered yet",
-            m.outbox_oldest_seconds.clone(),
         );
         r.register(
             "catalog_age_seconds",
@@ -335,36 +289,6 @@ impl Metrics {
         self.deliveries.get_or_create(&pairs).inc();
     }
 
-    /// A vendor's yes, `took` after the alert arrived.
-    pub fn delivered(&self, kind: &'static str, took: Duration) {
-        let pairs = [("kind", kind.to_owned())];
-        self.delivery_duration
-            .get_or_create(&pairs)
-            .observe(took.as_secs_f64());
-    }
-
-    /// A call to Gate.
-    pub fn gate_call(&self, call: &'static str, outcome: &'static str, took: Duration) {
-        let pairs = [("call", call.to_owned()), ("outcome", outcome.to_owned())];
-        self.gate_duration
-            .get_or_create(&pairs)
-            .observe(took.as_secs_f64());
-    }
-
-    /// A create in the store. `outcome`: `mine`, `taken`, `unknown`.
-    pub fn store_create(&self, outcome: &'static str, took: Duration) {
-        let pairs = [("outcome", outcome.to_owned())];
-        self.store_create_duration
-            .get_or_create(&pairs)
-            .observe(took.as_secs_f64());
-    }
-
-    /// An incident closed.
-    pub fn incident(&self, scope: &'static str, ending: &'static str) {
-        let pairs = [("scope", scope.to_owned()), ("ending", ending.to_owned())];
-        self.incidents.get_or_create(&pairs).inc();
-    }
-
     /// A failure, where it is handled.
     pub fn error(&self, stage: &'static str, kind: &'static str) {
         let pairs = [("stage", stage.to_owned()), ("kind", kind.to_owned())];
@@ -374,12 +298,6 @@ impl Metrics {
     /// A task panicked.
     pub fn panic(&self) {
         self.panics.inc();
-    }
-
-    /// How many log lines were dropped so far; see [`super::log::LogGuard::dropped`].
-    pub fn set_log_lines_dropped(&self, total: u64) {
-        let known = self.log_lines_dropped.get();
-        self.log_lines_dropped.inc_by(total.saturating_sub(known));
     }
 }
 
@@ -393,15 +311,12 @@ mod tests {
         metrics.webhook("alertmanager", "ok", Duration::from_millis(3));
         metrics.request("/api/v1/webhook", 200);
         metrics.store_up.set(1);
-        metrics.set_log_lines_dropped(3);
-        metrics.set_log_lines_dropped(5);
         let text = metrics.encode();
         for line in [
             r#"backstop_webhooks_total{source="alertmanager",outcome="ok"} 1"#,
             r#"backstop_http_requests_total{route="/api/v1/webhook",code="200"} 1"#,
             r#"backstop_webhook_duration_seconds_bucket{le="0.005",source="alertmanager"} 1"#,
             "backstop_store_up 1",
-            "backstop_log_lines_dropped_total 5",
             concat!(
                 "backstop_build_info{version=\"",
                 env!("CARGO_PKG_VERSION"),

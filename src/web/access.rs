@@ -250,7 +250,6 @@ mod tests {
             external_url: external.map(|url| url.parse().unwrap()),
             allowed_hosts: allowed.iter().map(|&host| host.to_owned()).collect(),
             body_limit: 1,
-            link_hosts: Vec::new(),
         }
     }
 

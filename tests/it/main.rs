@@ -14,6 +14,7 @@ mod support;
 mod acceptance;
 mod channels;
 mod cli;
+mod docs;
 mod evidence;
 mod gate_contract;
 mod gate_quirks;

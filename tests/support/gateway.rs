@@ -41,7 +41,7 @@ pub const STABLE: &str = "checkout@1.0";
 /// The four channels by name.
 pub const CHANNELS: [&str; 4] = ["ops-dingtalk", "ops-mail", "ops-slack", "ops-wecom"];
 /// A condition of a whole service may take this long on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Every secret of the configuration, by its file's name.
 pub const SECRETS: [(&str, &str); 11] = [
@@ -297,13 +297,8 @@ impl TestGateway {
         site.save_pipelines();
         site.publish("1.0", 20).await;
         site.publish("1.3", 1).await;
-        site.deployed(
-            "D-stable",
-            "1.0",
-            Duration::from_secs(10 * 3600),
-            Duration::ZERO,
-        )
-        .await;
+        site.deployed("D-stable", "1.0", Duration::from_hours(10), Duration::ZERO)
+            .await;
         site
     }
 
@@ -607,13 +602,7 @@ services:
         };
         self.gate.when(PATIENCE, canary).await;
         // Younger than this, the store has no two samples of it to compare.
-        eventually(PATIENCE, "samples of the canary", || async {
-            let began = self.gate.execution(&id)?["startTime"].as_i64()?;
-            let age = SystemClock.now().as_millisecond() - began;
-            (age >= SAMPLED_MS).then_some(())
-        })
-        .await
-        .unwrap();
+        self.aged(&id, "startTime").await;
         id
     }
 
@@ -623,7 +612,19 @@ services:
         self.promote();
         let ended = self.gate.ended(&id, PATIENCE).await;
         assert_eq!(ended["status"], "SUCCEEDED", "{ended:#}");
+        // A short soak is over then.
+        self.aged(&id, "endTime").await;
         id
+    }
+
+    /// Waits until something of an execution is long enough ago.
+    async fn aged(&self, execution: &str, field: &str) {
+        let what = format!("`{field}` of {execution} to be some seconds ago");
+        let aged = eventually(PATIENCE, &what, || async {
+            let at = self.gate.execution(execution)?[field].as_i64()?;
+            (SystemClock.now().as_millisecond() - at >= SAMPLED_MS).then_some(())
+        });
+        aged.await.unwrap();
     }
 
     /// Gives a body to Alertmanager's door of all replicas.

@@ -21,7 +21,6 @@ pub(super) fn routes() -> Router<Arc<Site>> {
     let batch = "/api/v1/deployments/{id}/batches/{n}";
     Router::new()
         .route(batch, get(state).post(start))
-        // `cancelMethod` may be either.
         .route(&format!("{batch}/cancel"), post(cancel))
         .route("/api/v1/incidents/{id}/attempts/{k}/admit", post(admit))
 }

@@ -94,7 +94,6 @@ async fn serve(wishes: Wishes) -> Served {
         external_url: None,
         allowed_hosts: vec!["gateway.test".to_owned()],
         body_limit: wishes.body_limit,
-        link_hosts: Vec::new(),
     };
     let timing = Timing::default();
     let mut settings = SiteSettings::new(&web, &timing);

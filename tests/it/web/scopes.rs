@@ -270,7 +270,6 @@ async fn new_tokens_hold_from_the_next_request_on() {
         external_url: None,
         allowed_hosts: Vec::new(),
         body_limit: 1,
-        link_hosts: Vec::new(),
     };
     assert_eq!(
         ask(&served, ROUTES[0], Some("Bearer newer")).await.status,

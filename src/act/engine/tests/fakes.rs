@@ -173,9 +173,11 @@ impl Site {
     pub(super) async fn until_closed(&self) -> Incident {
         let closed = async {
             loop {
-                let lane = self.engine.lanes().refresh(&lane()).await.unwrap();
-                let announced = self.store().list("open").await.unwrap();
-                if lane.open.is_none()
+                // A store that died answers with an error; then nothing ever closes.
+                let lane = self.engine.lanes().refresh(&lane()).await;
+                let announced = self.store().list("open").await;
+                if let (Ok(lane), Ok(announced)) = (lane, announced)
+                    && lane.open.is_none()
                     && announced.is_empty()
                     && let Some(last) = lane.closed.last()
                 {
