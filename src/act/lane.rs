@@ -121,6 +121,11 @@ impl LaneStore {
         Ok(Arc::clone(&state))
     }
 
+    /// The lane as this replica read it last, which may be never: nothing is asked of the store.
+    pub async fn as_read(&self, lane: &LaneName) -> Arc<LaneState> {
+        Arc::clone(&*self.shared(lane).lock().await)
+    }
+
     /// Appends the event `transition` wants in the lane's present state, or nothing.
     ///
     /// It runs again after every lost number, so it must decide on the state alone. An event that

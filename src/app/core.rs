@@ -79,7 +79,7 @@ impl Core {
     }
 
     /// The catalog, with what the lanes of `services` know before `sync` does. A lane that can't
-    /// be read adds nothing: guards that need it say so.
+    /// be read adds what was known of it last: guards that need it as it is now say so.
     pub(super) async fn view_with(
         &self,
         setup: &Setup,
@@ -95,12 +95,14 @@ impl Core {
                 .services
                 .get(&service)
                 .map_or(&[][..], |service| &service.deploy);
-            match self.lanes.refresh(&name).await {
-                Ok(state) => view = view.with_lane(&service, &env, &state, pipelines),
+            let state = match self.lanes.refresh(&name).await {
+                Ok(state) => state,
                 Err(error) => {
                     tracing::warn!(lane.name = %name, "lane `{name}` can't be read: {error}");
+                    self.lanes.as_read(&name).await
                 }
-            }
+            };
+            view = view.with_lane(&service, &env, &state, pipelines);
         }
         view
     }

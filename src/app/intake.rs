@@ -19,7 +19,7 @@ use crate::domain::alert::{Alert, AlertGroup, AlertStatus, Fingerprint, Source};
 use crate::domain::clock;
 use crate::domain::context::{Context, Resolution};
 use crate::domain::decision::{Decision, Verdict};
-use crate::domain::id::{ChannelName, IncidentId};
+use crate::domain::id::{ChannelName, IncidentId, LaneName};
 use crate::domain::lane::{Opened, Origin};
 use crate::domain::notice::{Message, Notice, NoticeKind};
 use crate::ingest::book::{Expiry, Observation};
@@ -137,9 +137,8 @@ impl Core {
             .filter(|alert| alert.is_firing())
             .map(|alert| alert.fingerprint)
             .collect();
-        let view = self
-            .view_with(setup, setup.lanes_named_in(&group.alerts))
-            .await;
+        let lanes = setup.lanes_named_in(&group.alerts);
+        let view = self.view_with(setup, lanes.clone()).await;
         let open = self.book.open_where(related(group));
         let resolved = Self::resolve(setup, &view, open);
         let occasion = Occasion {
@@ -154,6 +153,9 @@ impl Core {
             again: false,
         };
         let judgements = self.judge(setup, &view, &resolved, &firing, occasion).await;
+        if let Some(why) = self.may_have_missed(&judgements, &lanes).await {
+            taken.unsafe_.push(why);
+        }
         let mut parts = Vec::new();
         for mut judgement in judgements {
             let of_group = judgement.alerts.iter().map(|open| open.alert.fingerprint);
@@ -179,6 +181,30 @@ impl Core {
             taken.count(delivery);
         }
         taken
+    }
+
+    /// Whether a rollback may be wanted that nobody can tell of: a rule asks for one, no deployment
+    /// is known to accuse, and the lane that may know it can't be read.
+    async fn may_have_missed(
+        &self,
+        judgements: &[Judgement],
+        lanes: &BTreeSet<LaneName>,
+    ) -> Option<String> {
+        let untold = |judgement: &Judgement| {
+            judgement.wants_rollback
+                && matches!(judgement.resolution, Resolution::Unavailable { .. })
+        };
+        if !judgements.iter().any(untold) {
+            return None;
+        }
+        for lane in lanes {
+            if let Err(error) = self.lanes.refresh(lane).await {
+                return Some(format!(
+                    "a rollback may be wanted, but what is deployed can't be read: {error}"
+                ));
+            }
+        }
+        None
     }
 
     /// Does what was decided, or makes sure that it will be: an incident opened, or a hold written.
@@ -549,7 +575,7 @@ impl Core {
 
 impl Setup {
     /// Lanes of the services that alerts name in a label, as `<service>` or `<service>@<version>`.
-    fn lanes_named_in(&self, alerts: &[Alert]) -> BTreeSet<crate::domain::id::LaneName> {
+    fn lanes_named_in(&self, alerts: &[Alert]) -> BTreeSet<LaneName> {
         let named: BTreeSet<&str> = alerts
             .iter()
             .flat_map(|alert| alert.labels.values())
@@ -561,7 +587,7 @@ impl Setup {
             .collect();
         self.known_lanes()
             .filter(|(service, _)| named.contains(service.as_str()))
-            .filter_map(|(service, env)| crate::domain::id::LaneName::of(&service, &env).ok())
+            .filter_map(|(service, env)| LaneName::of(&service, &env).ok())
             .collect()
     }
 }

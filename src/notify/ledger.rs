@@ -5,8 +5,8 @@
 //! reads again and tells only the rest. Beside an entry lie numbered claims (one per sending) and
 //! its end: `sent` or `failed`. Nothing undelivered ever leaves the ledger.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -126,6 +126,43 @@ pub struct Told {
     pub outcome: String,
 }
 
+/// Facts by channel that somebody is writing down.
+type InHand = Arc<std::sync::Mutex<HashSet<(ChannelName, String)>>>;
+
+/// One writer's share of [`InHand`]; given back when it is done, however that ends.
+struct Reserved<'a> {
+    all: &'a InHand,
+    mine: HashSet<(ChannelName, String)>,
+}
+
+impl<'a> Reserved<'a> {
+    fn of(all: &'a InHand) -> Self {
+        Self {
+            all,
+            mine: HashSet::new(),
+        }
+    }
+
+    /// Whether the fact is this writer's to tell.
+    fn take(&mut self, channel: &ChannelName, fact: &str) -> bool {
+        let key = (channel.clone(), fact.to_owned());
+        if self.mine.contains(&key) {
+            return true;
+        }
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(key.clone()) && self.mine.insert(key)
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in &self.mine {
+            all.remove(key);
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct ChainState {
     next_seq: u64,
@@ -145,6 +182,8 @@ pub struct Ledger {
     /// Facts this replica knows to be told, by channel and whatever the thread: Alertmanager and a
     /// vmalert that posts directly tell of the same episode under different group keys.
     told: Cache<(ChannelName, String), ()>,
+    /// Facts being written down right now: two deliveries of one moment tell them once.
+    in_hand: InHand,
     /// How long a claim keeps others from sending.
     claim: Duration,
 }
@@ -171,6 +210,7 @@ impl Ledger {
             chains,
             roots,
             told,
+            in_hand: InHand::default(),
             claim,
         }
     }
@@ -192,11 +232,14 @@ impl Ledger {
             }
         };
         let mut state = state.lock().await;
+        let mut reserved = Reserved::of(&self.in_hand);
         loop {
             let channel = &message.channel;
-            message
-                .covers
-                .retain(|fact| !state.covered.contains(fact) && !self.is_told(channel, fact));
+            message.covers.retain(|fact| {
+                !state.covered.contains(fact)
+                    && reserved.take(channel, fact)
+                    && !self.is_told(channel, fact)
+            });
             if message.covers.is_empty() {
                 return Recorded::Known;
             }

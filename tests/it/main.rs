@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acceptance;
 mod channels;
 mod cli;
 mod docs;

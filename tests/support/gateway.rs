@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use backstop::app::{App, Options, Running};
@@ -16,6 +16,7 @@ use backstop::domain::id::{DeploymentId, Env, Host, LaneName, ReleaseId, Service
 use backstop::domain::lane::LaneEntry;
 use backstop::domain::release::Release;
 use backstop::store::{self, Store, StoreSettings, chain, keys};
+use backstop::telemetry::log::LogFormat;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -63,6 +64,9 @@ pub fn secret(name: &str) -> &'static str {
     found.expect("a known secret").1
 }
 
+/// A deployment of this age has been sampled.
+const SAMPLED_MS: i64 = 4_000;
+
 /// How a world is set up.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -103,8 +107,9 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Starts the real app from a configuration file.
+    /// Starts the real app from a configuration file. With `RUST_LOG` set its log is shown.
     pub async fn start(file: &Path) -> Self {
+        show_log();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -158,6 +163,21 @@ impl Drop for Replica {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only the test harness asks for its own log level"
+)]
+fn show_log() {
+    static SHOWN: Once = Once::new();
+    SHOWN.call_once(|| {
+        if let Ok(level) = std::env::var("RUST_LOG") {
+            let guard = backstop::telemetry::log::init(&level, LogFormat::Logfmt);
+            // For the life of the process.
+            std::mem::forget(guard.unwrap());
+        }
+    });
 }
 
 /// What the rollback pipelines have done to hosts.
@@ -265,7 +285,12 @@ impl TestGateway {
             front,
             promote: watch::Sender::new(false),
             proceed: watch::Sender::new(true),
-            http: super::process::client().unwrap(),
+            // A connection each: what stands behind the front changes.
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .pool_max_idle_per_host(0)
+                .build()
+                .unwrap(),
             _folder: folder,
         };
         site.write_config(setting, setting.store.as_ref().unwrap_or(&local));
@@ -576,6 +601,8 @@ services:
             (document["stages"][2]["status"] == "RUNNING").then_some(())
         };
         self.gate.when(PATIENCE, canary).await;
+        // Younger than this, the store has no two samples of it to compare.
+        self.aged(&id, "startTime").await;
         id
     }
 
@@ -585,7 +612,19 @@ services:
         self.promote();
         let ended = self.gate.ended(&id, PATIENCE).await;
         assert_eq!(ended["status"], "SUCCEEDED", "{ended:#}");
+        // A short soak is over then.
+        self.aged(&id, "endTime").await;
         id
+    }
+
+    /// Waits until something of an execution is long enough ago.
+    async fn aged(&self, execution: &str, field: &str) {
+        let what = format!("`{field}` of {execution} to be some seconds ago");
+        let aged = eventually(PATIENCE, &what, || async {
+            let at = self.gate.execution(execution)?[field].as_i64()?;
+            (SystemClock.now().as_millisecond() - at >= SAMPLED_MS).then_some(())
+        });
+        aged.await.unwrap();
     }
 
     /// Gives a body to Alertmanager's door of all replicas.

@@ -146,6 +146,11 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// How it ended, once it has ended by itself.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().ok().flatten()?.code()
+    }
+
     /// The last lines it wrote.
     pub fn tail(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();

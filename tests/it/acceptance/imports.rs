@@ -63,7 +63,8 @@ fn rooms_named(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_reader_of_imports_sees_groups_and_skips_documentation() {
-    let text = "use crate::{act::{a, b}, http};\n//! [`crate::web`]\nlet x = crate::store::open();\n";
+    let text =
+        "use crate::{act::{a, b}, http};\n//! [`crate::web`]\nlet x = crate::store::open();\n";
     let named: Vec<String> = rooms_named(text).into_iter().collect();
     assert_eq!(named, ["act", "http", "store"]);
 }

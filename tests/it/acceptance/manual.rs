@@ -14,7 +14,10 @@ fn request(more: Value) -> Value {
 }
 
 async fn post(site: &TestGateway, token: &str, body: &Value, key: Option<&str>) -> (u16, Value) {
-    let headers: Vec<(&str, &str)> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+    let headers: Vec<(&str, &str)> = key
+        .map(|key| ("idempotency-key", key))
+        .into_iter()
+        .collect();
     let (base, path) = (site.url(), "/api/v1/rollbacks");
     site.send(Method::POST, &base, path, token, Some(body), &headers)
         .await
@@ -38,7 +41,11 @@ async fn a_person_plans_and_applies_a_rollback_once() {
         (request(json!({"expect": expect})), Some("K1"), 400),
         (request(json!({"reason": "because"})), Some("K1"), 400),
         (apply.clone(), None, 400),
-        (request(json!({"reason": "because", "expect": wrong})), Some("K1"), 409),
+        (
+            request(json!({"reason": "because", "expect": wrong})),
+            Some("K1"),
+            409,
+        ),
     ] {
         let (status, answer) = post(&site, "rollback", &body, key).await;
         assert_eq!(status, want, "{body:#} {answer:#}");

@@ -41,7 +41,10 @@ async fn without_the_store_alerts_go_out_and_the_wanted_rollback_comes_with_the_
     site.metrics.set(&HOSTS[..1], 0.3);
     let away = Away::take(site.store_folder.clone());
     let (status, answer) = site.webhook(&canary_alert()).await;
-    assert_eq!(status, 503, "a wanted rollback that is not written: {answer:#}");
+    assert_eq!(
+        status, 503,
+        "a wanted rollback that is not written: {answer:#}"
+    );
     site.told(ALERT, 1).await;
     assert_eq!(site.rollbacks(), Vec::<Value>::new());
     away.give_back();
