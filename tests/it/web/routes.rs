@@ -362,13 +362,6 @@ async fn a_chart_opens_by_its_signed_link_alone() {
 }
 
 #[tokio::test]
-async fn empty_canary_rules_are_never_sent() {
-    let served = plain().await;
-    assert_eq!(served.get("/api/v1/canary/rules.yaml").await.status, 500);
-    served.finish().await;
-}
-
-#[tokio::test]
 async fn a_broken_configuration_is_told_with_its_place() {
     let served = with_tokens().await;
     let answer = as_token(&served, "admin", "POST", "/-/reload", "").await;
