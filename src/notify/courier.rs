@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::channel::{Class, Notifier, Outgoing, Receipt, SendError};
 use super::ledger::{End, EntryKey, Ledger};
@@ -98,22 +98,45 @@ impl Courier {
             .insert(key.clone())
     }
 
-    /// Sends one message: waits for the vendor's limit, claims the entry, calls.
+    /// Sends one message: waits for the vendor's limit, claims the entry, calls, writes the end.
     ///
     /// Without a `key` the message stands in no ledger: it is tried all the same, and remembered
-    /// by this replica when it went out.
+    /// by this replica when it went out. Whoever waits hears its fate through `told`, before the
+    /// end is on disk: the vendor has the message by then, and an end lost in a crash costs the
+    /// same one double as a crash right after the vendor's answer.
     pub(super) async fn deliver(
         &self,
-        key: Option<&EntryKey>,
-        claim: u32,
+        (key, claim): (Option<&EntryKey>, u32),
         message: &Message,
         chart: Option<Bytes>,
         root: Option<Receipt>,
-    ) -> Fate {
+        told: Option<oneshot::Sender<Fate>>,
+    ) {
         if let Some(key) = key {
             self.take(key);
         }
         let _in_hand = InHand(self, key);
+        let called = self.send((key, claim), message, chart, root).await;
+        let (fate, end) = self.judge(called);
+        if key.is_none() && end.is_some() {
+            self.ledger.remember(message).await;
+        }
+        if let Some(told) = told {
+            // Whoever asked may have lost patience.
+            drop(told.send(fate));
+        }
+        if let (Some(key), Some(end)) = (key, end) {
+            self.write_end(key, &end).await;
+        }
+    }
+
+    async fn send(
+        &self,
+        (key, claim): (Option<&EntryKey>, u32),
+        message: &Message,
+        chart: Option<Bytes>,
+        root: Option<Receipt>,
+    ) -> Called {
         let message_id = match key {
             Some(key) => key.message_id(),
             None => uuid::Uuid::now_v7().simple().to_string(),
@@ -130,16 +153,16 @@ impl Courier {
             resume: resume.as_ref(),
         };
         let Ok(_worker) = self.workers.acquire().await else {
-            return Fate::Owed("shutting down".to_owned());
+            return Called::Owed("shutting down".to_owned());
         };
         self.limit.permit(self.notifier.parts(&outgoing)).await;
         if let Some(key) = key {
             match self.ledger.claim(key, claim).await {
                 Ok(true) => {}
-                Ok(false) => return Fate::Owed("another replica is sending it".to_owned()),
+                Ok(false) => return Called::Owed("another replica is sending it".to_owned()),
                 Err(error) => {
                     self.ear.store_trouble("claiming a message", &error);
-                    return Fate::Owed(error.to_string());
+                    return Called::Owed(error.to_string());
                 }
             }
         }
@@ -155,7 +178,7 @@ impl Courier {
             self.ear
                 .store_trouble("writing which parts were sent", &error);
         }
-        self.conclude(key, message, called).await
+        called
     }
 
     /// Calls the vendor, again after failures that pass.
@@ -203,21 +226,22 @@ impl Courier {
         Called::Owed("the channel did not take it".to_owned())
     }
 
-    async fn conclude(&self, key: Option<&EntryKey>, message: &Message, called: Called) -> Fate {
+    /// What the vendor's answers mean for whoever waits, and what is written down of it.
+    fn judge(&self, called: Called) -> (Fate, Option<End>) {
         let at = self.clock.now();
-        let (fate, end) = match called {
-            Called::Owed(why) => return Fate::Owed(why),
+        match called {
+            Called::Owed(why) => (Fate::Owed(why), None),
             Called::Sent {
                 receipt,
                 maybe_twice,
-            } => (
-                Fate::Sent,
-                End::Sent {
+            } => {
+                let end = End::Sent {
                     at,
                     receipt,
                     maybe_twice,
-                },
-            ),
+                };
+                (Fate::Sent, Some(end))
+            }
             Called::Refused(error) => {
                 let SendError { code, detail, .. } = error;
                 let why = format!("{code}: {detail}");
@@ -227,14 +251,9 @@ impl Courier {
                     code: code.clone(),
                     detail: detail.clone(),
                 });
-                (Fate::Refused(why), End::Failed { at, code, detail })
+                (Fate::Refused(why), Some(End::Failed { at, code, detail }))
             }
-        };
-        match key {
-            Some(key) => self.write_end(key, &end).await,
-            None => self.ledger.remember(message).await,
         }
-        fate
     }
 
     /// A lost end means one more message after the claim: worth several tries.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use self::channel::Notifier;
@@ -175,7 +176,8 @@ impl Notify {
         };
         let kept = key.is_some();
         let ledger = self.ledger.clone();
-        let sending = self.tasks.spawn(async move {
+        let (told, fate) = oneshot::channel();
+        self.tasks.spawn(async move {
             let root = if first {
                 None
             } else {
@@ -185,15 +187,15 @@ impl Notify {
                 root.ok().flatten()
             };
             courier
-                .deliver(key.as_ref(), 1, &message, chart, root)
+                .deliver((key.as_ref(), 1), &message, chart, root, Some(told))
                 .await
         });
-        match tokio::time::timeout(patience, sending).await {
+        match tokio::time::timeout(patience, fate).await {
             Ok(Ok(Fate::Sent)) => Delivery::Delivered,
             Ok(Ok(Fate::Refused(why))) => Delivery::Refused(why),
             Ok(Ok(Fate::Owed(_)) | Err(_)) | Err(_) if kept => Delivery::Pending,
             Ok(Ok(Fate::Owed(why))) => Delivery::Lost(why),
-            Ok(Err(panicked)) => Delivery::Lost(format!("sending stopped: {panicked}")),
+            Ok(Err(_)) => Delivery::Lost("sending broke off".to_owned()),
             Err(_) => Delivery::Lost(
                 "the store can't be written, and the channel did not answer in time".to_owned(),
             ),
@@ -248,7 +250,7 @@ impl Notify {
                 };
                 let root = ledger.root(&message.channel, &message.notice.thread).await;
                 courier
-                    .deliver(Some(&key), claim, &message, chart, root)
+                    .deliver((Some(&key), claim), &message, chart, root, None)
                     .await
             });
         }
