@@ -45,12 +45,12 @@ fn rooms_named(text: &str) -> BTreeSet<String> {
             match c {
                 '{' => depth += 1,
                 '}' if depth == 0 => {
-                    named.insert(word(&group[start..]));
+                    named.insert(word(group.get(start..).unwrap_or_default()));
                     break;
                 }
                 '}' => depth -= 1,
                 ',' if depth == 0 => {
-                    named.insert(word(&group[start..]));
+                    named.insert(word(group.get(start..).unwrap_or_default()));
                     start = place + 1;
                 }
                 _ => {}

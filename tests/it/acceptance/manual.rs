@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::{NEW, STABLE, TestGateway};
 
-fn request(more: Value) -> Value {
+fn request(more: &Value) -> Value {
     let mut body = json!({"service": "checkout", "env": "prod", "scope": {"batch": [1]}});
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
@@ -27,7 +27,7 @@ async fn post(site: &TestGateway, token: &str, body: &Value, key: Option<&str>) 
 async fn a_person_plans_and_applies_a_rollback_once() {
     let site = TestGateway::start().await;
     site.deploy_canary().await;
-    let (status, plan) = post(&site, "rollback", &request(json!({"dry_run": true})), None).await;
+    let (status, plan) = post(&site, "rollback", &request(&json!({"dry_run": true})), None).await;
     assert_eq!(status, 200, "{plan:#}");
     assert_eq!(plan["current"], NEW, "{plan:#}");
     assert_eq!(plan["target"], STABLE, "{plan:#}");
@@ -36,13 +36,13 @@ async fn a_person_plans_and_applies_a_rollback_once() {
 
     let expect = json!({"current": NEW, "target": STABLE});
     let wrong = json!({"current": NEW, "target": "checkout@0.9"});
-    let apply = request(json!({"reason": "customers complain", "expect": expect}));
+    let apply = request(&json!({"reason": "customers complain", "expect": expect}));
     for (body, key, want) in [
-        (request(json!({"expect": expect})), Some("K1"), 400),
-        (request(json!({"reason": "because"})), Some("K1"), 400),
+        (request(&json!({"expect": expect})), Some("K1"), 400),
+        (request(&json!({"reason": "because"})), Some("K1"), 400),
         (apply.clone(), None, 400),
         (
-            request(json!({"reason": "because", "expect": wrong})),
+            request(&json!({"reason": "because", "expect": wrong})),
             Some("K1"),
             409,
         ),
