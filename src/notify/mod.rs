@@ -188,7 +188,7 @@ impl Notify {
             };
             courier
                 .deliver((key.as_ref(), 1), &message, chart, root, Some(told))
-                .await
+                .await;
         });
         match tokio::time::timeout(patience, fate).await {
             Ok(Ok(Fate::Sent)) => Delivery::Delivered,
@@ -251,7 +251,7 @@ impl Notify {
                 let root = ledger.root(&message.channel, &message.notice.thread).await;
                 courier
                     .deliver((Some(&key), claim), &message, chart, root, None)
-                    .await
+                    .await;
             });
         }
         Ok(())
