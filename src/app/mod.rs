@@ -21,6 +21,7 @@ mod reports;
 mod run;
 mod seams;
 mod setup;
+mod tell;
 
 pub use core::Core;
 pub use run::{App, Options, Running, StartError};

@@ -1,6 +1,6 @@
 //! Writes an incident down: what happened, why it was decided, what became of it.
 //!
-//! [`record`] turns facts into the [`Record`], purely; [`html`] and [`markdown`] are renderings of
+//! [`record()`] turns facts into the [`Record`], purely; [`html()`] and [`markdown()`] are renderings of
 //! it; [`keep`] puts all three into the store. Gathering the facts in time is the app's: what is
 //! late comes as a [`Section::Partial`] and holds nothing up.
 //!

@@ -135,7 +135,7 @@ pub struct MetricSnapshot {
     pub step: Duration,
     /// The raw points.
     pub series: Vec<Series>,
-    /// The chart's file beside the record; filled in by [`super::record`].
+    /// The chart's file beside the record; filled in by [`super::record()`].
     pub chart: Option<String>,
     /// The chart itself; a file of its own, not part of the JSON.
     #[serde(skip)]

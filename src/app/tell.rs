@@ -1,0 +1,215 @@
+//! Messages of a delivery, and of what goes on without one: composed once, told to each channel.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::compose;
+use super::core::Core;
+use super::setup::Setup;
+use crate::decide;
+use crate::domain::alert::{Alert, AlertGroup, AlertStatus};
+use crate::domain::context::{Context, Resolution};
+use crate::domain::decision::Decision;
+use crate::domain::id::ChannelName;
+use crate::domain::notice::{Message, Notice, NoticeKind};
+use crate::ingest::book::Expiry;
+use crate::notify::{Broken, Delivery};
+use crate::store::keys;
+
+/// Left of the sender's patience when the last message is waited for.
+const MARGIN: Duration = Duration::from_millis(300);
+
+/// One message's share of a group: what is accused, what was decided, which alerts.
+pub(super) struct Part<'a> {
+    pub(super) resolution: Resolution,
+    pub(super) decision: Option<Decision>,
+    pub(super) channels: Vec<ChannelName>,
+    pub(super) alerts: Vec<&'a Alert>,
+    pub(super) covers: BTreeSet<String>,
+    /// Where its episodes were told first.
+    pub(super) thread: String,
+}
+
+impl Core {
+    pub(super) async fn tell_parts(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        group: &AlertGroup,
+        parts: Vec<Part<'_>>,
+        deadline: Instant,
+    ) -> Vec<Delivery> {
+        let told = parts
+            .into_iter()
+            .map(|part| self.tell_part(setup, group, part, deadline));
+        join_all(told).await.into_iter().flatten().collect()
+    }
+
+    async fn tell_part(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        group: &AlertGroup,
+        part: Part<'_>,
+        deadline: Instant,
+    ) -> Vec<Delivery> {
+        let audience: Vec<&ChannelName> = part
+            .channels
+            .iter()
+            .filter(|name| {
+                part.alerts.iter().any(|alert| alert.is_firing())
+                    || setup
+                        .config
+                        .channels
+                        .get(*name)
+                        .is_some_and(|channel| channel.send_resolved)
+            })
+            .collect();
+        // Most deliveries repeat what was told: no chart is drawn for them.
+        let news: Vec<&ChannelName> = audience
+            .iter()
+            .copied()
+            .filter(|name| !setup.notify.knows(name, &part.covers))
+            .collect();
+        let mut deliveries = vec![Delivery::Deduplicated; audience.len() - news.len()];
+        if news.is_empty() || part.covers.is_empty() {
+            return deliveries;
+        }
+        let (notice, png) = self.notice_of(setup, group, &part, deadline).await;
+        let patience = deadline
+            .saturating_duration_since(Instant::now())
+            .saturating_sub(MARGIN);
+        let sends = news.into_iter().map(|channel| {
+            let message = Message {
+                channel: channel.clone(),
+                notice: notice.clone(),
+                covers: part.covers.clone(),
+            };
+            setup.notify.tell(message, png.clone(), patience)
+        });
+        deliveries.extend(join_all(sends).await);
+        deliveries
+    }
+
+    async fn notice_of(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        group: &AlertGroup,
+        part: &Part<'_>,
+        deadline: Instant,
+    ) -> (Notice, Option<bytes::Bytes>) {
+        let now = self.ground.clock.now();
+        let mut notice = compose::blank(NoticeKind::Alert, &part.thread, "", now);
+        compose::with_alerts(&mut notice, part.alerts.iter().copied());
+        compose::with_resolution(&mut notice, &part.resolution, now);
+        notice.truncated = group.truncated;
+        let mut png = None;
+        if let Some(first) = part.alerts.first() {
+            let half = deadline.saturating_duration_since(Instant::now()) / 2;
+            let patience = setup.config.timing.chart_deadline.min(half);
+            let shown = self
+                .picture(setup, first, part.resolution.context(), patience)
+                .await;
+            notice.metric = shown.metric;
+            notice.chart = shown.chart;
+            notice.chart_missing = shown.missing;
+            png = shown.png;
+        }
+        if let Some(decision) = &part.decision {
+            compose::with_decision(&mut notice, decision);
+        }
+        notice.links = Self::links(setup, notice.incident.as_ref(), None);
+        (notice, png)
+    }
+
+    /// An episode ended because nobody vouched for it any more: people who heard of it hear that.
+    pub(super) async fn tell_expiry(&self, expiry: Expiry) {
+        let setup = self.setup().clone();
+        let now = self.ground.clock.now();
+        let mut alert = Alert::clone(&expiry.last.alert);
+        alert.status = AlertStatus::Resolved;
+        let view = self.catalog.view();
+        let resolution = crate::enrich::ladder::resolve(&alert, &view, &setup.config.services);
+        let mut notice = compose::blank(NoticeKind::Alert, &expiry.episode.to_string(), "", now);
+        compose::with_alerts(&mut notice, [&alert]);
+        compose::with_resolution(&mut notice, &resolution, now);
+        notice.chart_missing = Some("the sender went silent".to_owned());
+        let channels: Vec<ChannelName> = channels_for(&setup, &alert, &resolution)
+            .into_iter()
+            .filter(|name| {
+                setup
+                    .config
+                    .channels
+                    .get(name)
+                    .is_some_and(|channel| channel.send_resolved)
+            })
+            .collect();
+        self.tell_all(&setup, &channels, notice, &expiry.fact).await;
+    }
+
+    /// A channel refuses for good: people hear of it through the others, once a day.
+    pub(super) async fn tell_broken(&self, broken: Broken) {
+        let setup = self.setup().clone();
+        let now = self.ground.clock.now();
+        let thread = format!("backstop/channel/{}", broken.channel);
+        let mut notice = compose::blank(
+            NoticeKind::OwnTrouble,
+            &thread,
+            "a channel refuses messages",
+            now,
+        );
+        "critical".clone_into(&mut notice.severity);
+        notice.context_missing = Some(format!(
+            "channel `{}` answers {}: {}",
+            broken.channel, broken.code, broken.detail
+        ));
+        let default = setup.config.default_channels.iter();
+        let others: Vec<ChannelName> = default
+            .chain(setup.notify.channels())
+            .filter(|name| **name != broken.channel)
+            .take(1)
+            .cloned()
+            .collect();
+        let fact = format!("{thread}/{}/{}", broken.code, keys::day(now));
+        self.tell_all(&setup, &others, notice, &fact).await;
+    }
+
+    /// Tells a notice to channels; the fact's name keeps it from being told twice.
+    pub(super) async fn tell_all(
+        &self,
+        setup: &Setup,
+        channels: &[ChannelName],
+        notice: Notice,
+        fact: &str,
+    ) -> Vec<Delivery> {
+        let sends = channels.iter().map(|channel| {
+            let message = Message {
+                channel: channel.clone(),
+                notice: notice.clone(),
+                covers: [fact.to_owned()].into(),
+            };
+            setup
+                .notify
+                .tell(message, None, setup.config.timing.webhook_deadline)
+        });
+        join_all(sends).await
+    }
+}
+
+/// Who was told that this alert fires, and so hears that it ended.
+pub(super) fn channels_for(
+    setup: &Setup,
+    alert: &Alert,
+    resolution: &Resolution,
+) -> Vec<ChannelName> {
+    let policy = resolution
+        .service()
+        .and_then(|service| decide::policy_for(&setup.config.policies, service));
+    let phase = resolution
+        .context()
+        .map(|context: &Context| context.deployment.phase(alert.starts_at));
+    let rule = policy.and_then(|policy| decide::select_rule(policy, &alert.labels, phase));
+    Core::audience(setup, rule.map_or(&[][..], |rule| &rule.channels))
+}
