@@ -13,8 +13,9 @@ CARGO ?= cargo
 help: ## List the targets.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-tools: ## Fetch the real programs (Alertmanager, vmalert, VictoriaMetrics, SMTP, S3) into target/tools.
+tools: ## Fetch the real programs (Alertmanager, vmalert, VictoriaMetrics, SMTP, S3, linters) into target/tools.
 	@scripts/fetch-tools
+	@scripts/fetch-linters
 
 demo: tools ## Show a bad release being noticed and taken back, with everything running here.
 	@$(CARGO) build --locked --bin backstop --example demo

@@ -71,7 +71,6 @@ async fn bench(rounds: usize) -> anyhow::Result<()> {
         rounds::run(scratch.path(), rounds, &mut figures).await?;
     }
     charting::run(&mut figures)?;
-    storing::run(scratch.path(), &mut figures).await?;
     incidents::run(scratch.path(), &mut figures).await?;
     let summary = folder.join("summary.json");
     figures.write(&summary, rounds)?;

@@ -9,7 +9,7 @@ use backstop::domain::clock;
 use backstop::domain::deployment::{Batch, Deployment, Status, Strategy};
 use backstop::domain::id::{DeploymentId, Env, Host, ReleaseId, Service};
 use backstop::domain::release::Release;
-use backstop::store::{Store, chain, keys};
+use backstop::store::{Store, StoreSettings, chain, keys};
 use jiff::Timestamp;
 
 use crate::metrics_stub::DEPLOYED;
@@ -110,6 +110,26 @@ fn deployment(
     })
 }
 
+/// The lines of `store:`, its keys in files.
+fn place(folder: &Path, store: &StoreSettings) -> anyhow::Result<String> {
+    let mut place = format!("url: \"{}\"", store.url);
+    if let Some(endpoint) = &store.endpoint {
+        let _infallible = write!(place, ", endpoint: \"{endpoint}\"");
+    }
+    if let Some((id, key)) = &store.keys {
+        let (id_file, key_file) = (folder.join("s3-id"), folder.join("s3-key"));
+        target::write(&id_file, id)?;
+        target::write(&key_file, key.expose())?;
+        let _infallible = write!(
+            place,
+            ", access_key_id: {{file: {}}}, secret_access_key: {{file: {}}}",
+            id_file.display(),
+            key_file.display()
+        );
+    }
+    Ok(place)
+}
+
 /// Writes the configuration of a gateway over that fleet.
 ///
 /// # Errors
@@ -118,12 +138,14 @@ pub(crate) fn configure(
     folder: &Path,
     mode: Mode,
     (metrics, gate, sink): (&str, &str, &str),
+    store: &StoreSettings,
 ) -> anyhow::Result<()> {
     let mut text = format!(
-        "metrics: {{url: {metrics}}}\n\
+        "store: {{{}}}\nmetrics: {{url: {metrics}}}\n\
          vmalert: [{{url: {metrics}}}]\n\
          spinnaker: {{gate: {gate}, basic: {{username: gateway, password: {{file: {}}}}}}}\n\
          budget: {{per_service: 1 per 30m, overall: 1000 per 10m}}\n",
+        place(folder, store)?,
         folder.join("gate-password").display()
     );
     target::write(&folder.join("gate-password"), "gate-password\n")?;

@@ -1,7 +1,7 @@
 //! How many automatic rollbacks there may be: a chain of grants.
 //!
 //! The append is the grant. It carries the incident, so that asking twice grants once, and it is
-//! ignored once that incident closed without anything having been let in.
+//! ignored once that incident closed and surely nothing of it ran.
 
 use std::collections::BTreeMap;
 
@@ -182,7 +182,7 @@ impl Budgets {
         let lane = self.lanes.refresh(&lane).await?;
         Ok(lane
             .incident(id)
-            .is_none_or(|incident| !incident.is_closed() || incident.took_effect()))
+            .is_none_or(|incident| !incident.is_closed() || incident.may_have_taken_effect()))
     }
 }
 

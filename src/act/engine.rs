@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::budget::{BudgetView, Budgets};
 use super::lane::{Appended, LaneStore};
 use super::orders::Spinnaker;
-use super::seams::{Followups, Planner, Recheck, RecoveryProbe, Reporter};
+use super::seams::{Escalator, Followups, Planner, Recheck, RecoveryProbe, Reporter};
 use crate::config::{Budget, Timing};
 use crate::domain::clock::SharedClock;
 use crate::domain::id::{DeploymentId, ExecutionId, Host, IncidentId, LaneName, ReleaseId};
@@ -49,6 +49,8 @@ pub struct Parts {
     pub planner: Arc<dyn Planner>,
     /// Asks whether it helped.
     pub probe: Arc<dyn RecoveryProbe>,
+    /// Says what follows where it did not.
+    pub escalator: Arc<dyn Escalator>,
     /// Writes reports.
     pub reporter: Arc<dyn Reporter>,
     /// Tells people.
@@ -144,6 +146,7 @@ pub(super) struct Inner {
     pub(super) recheck: Arc<dyn Recheck>,
     pub(super) planner: Arc<dyn Planner>,
     pub(super) probe: Arc<dyn RecoveryProbe>,
+    pub(super) escalator: Arc<dyn Escalator>,
     pub(super) reporter: Arc<dyn Reporter>,
     pub(super) followups: Arc<dyn Followups>,
     pub(super) budgets: Budgets,
@@ -172,6 +175,7 @@ impl Engine {
                 recheck: parts.recheck,
                 planner: parts.planner,
                 probe: parts.probe,
+                escalator: parts.escalator,
                 reporter: parts.reporter,
                 followups: parts.followups,
                 budgets,
@@ -206,37 +210,11 @@ impl Engine {
     /// Opens an incident, which also stops its deployment. A wish that an incident covers
     /// already, or a manual one repeated under its key, is merged.
     pub async fn open(&self, opened: Opened) -> OpenOutcome {
-        let lane = match LaneName::of(&opened.service, &opened.env) {
-            Ok(lane) => lane,
-            Err(error) => return OpenOutcome::Refused(error.to_string()),
-        };
-        let me = self.inner.lanes.me();
-        let event = LaneEvent::Opened(Box::new(opened.clone()));
-        let mut merged = None;
-        let mut illegal = None;
-        let appended = self.inner.lanes.append_with(&lane, |state| {
-            merged = covered_by(state, &opened);
-            illegal = state.check(me, &event).err();
-            merged.is_none().then(|| event.clone())
-        });
-        match appended.await {
-            Ok(Appended::Won { seq, .. }) => match IncidentId::of(&lane, seq) {
-                Ok(id) => {
-                    self.wake(&id);
-                    OpenOutcome::Opened(id)
-                }
-                Err(error) => OpenOutcome::Refused(error.to_string()),
-            },
-            Ok(Appended::Declined { .. }) => match (merged, illegal) {
-                (Some(id), _) => OpenOutcome::Merged(id),
-                (None, Some(illegal)) => OpenOutcome::Refused(illegal.to_string()),
-                (None, None) => OpenOutcome::Unknown,
-            },
-            Err(error) => {
-                tracing::warn!(lane.name = %lane, "an incident of lane {lane} could not be opened: {error}");
-                OpenOutcome::Unknown
-            }
+        let outcome = open(&self.inner.lanes, opened).await;
+        if let OpenOutcome::Opened(id) = &outcome {
+            self.wake(id);
         }
+        outcome
     }
 
     /// Notes that a batch starts, or says why it may not.
@@ -340,7 +318,7 @@ impl Engine {
 }
 
 impl Inner {
-    fn wake(&self, incident: &IncidentId) {
+    pub(super) fn wake(&self, incident: &IncidentId) {
         let driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(driver) = driven.get(incident) {
             driver.notify_one();
@@ -354,9 +332,40 @@ impl Inner {
     }
 }
 
+/// Opens an incident in its lane, as [`Engine::open`] does, and moves it on no further.
+pub async fn open(lanes: &LaneStore, opened: Opened) -> OpenOutcome {
+    let lane = match LaneName::of(&opened.service, &opened.env) {
+        Ok(lane) => lane,
+        Err(error) => return OpenOutcome::Refused(error.to_string()),
+    };
+    let event = LaneEvent::Opened(Box::new(opened.clone()));
+    let mut merged = None;
+    let mut illegal = None;
+    let appended = lanes.append_with(&lane, |state| {
+        merged = covered_by(state, &opened);
+        illegal = state.check(lanes.me(), &event).err();
+        merged.is_none().then(|| event.clone())
+    });
+    match appended.await {
+        Ok(Appended::Won { seq, .. }) => match IncidentId::of(&lane, seq) {
+            Ok(id) => OpenOutcome::Opened(id),
+            Err(error) => OpenOutcome::Refused(error.to_string()),
+        },
+        Ok(Appended::Declined { .. }) => match (merged, illegal) {
+            (Some(id), _) => OpenOutcome::Merged(id),
+            (None, Some(illegal)) => OpenOutcome::Refused(illegal.to_string()),
+            (None, None) => OpenOutcome::Unknown,
+        },
+        Err(error) => {
+            tracing::warn!(lane.name = %lane, "an incident of lane {lane} could not be opened: {error}");
+            OpenOutcome::Unknown
+        }
+    }
+}
+
 /// The incident that does what is wished: the open one of the same deployment with at least that
 /// scope, or the one a person opened under the same key.
-fn covered_by(lane: &LaneState, wish: &Opened) -> Option<IncidentId> {
+pub(crate) fn covered_by(lane: &LaneState, wish: &Opened) -> Option<IncidentId> {
     if let Origin::Manual {
         key: mine, by: me, ..
     } = &wish.origin

@@ -1,9 +1,9 @@
 //! Incidents for tests, folded from events as they stand in a store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::decision::{Decision, Scope, Verdict};
-use crate::domain::lane::{Incident, LaneEntry, LaneEvent, LaneState, Opened, Origin};
+use crate::domain::lane::{Incident, LaneEntry, LaneEvent, LaneState, Opened, Origin, Plan};
 use crate::domain::policy::Mode;
 
 /// Noon of some day, when everything here happens.
@@ -34,6 +34,9 @@ pub(crate) fn decision() -> Decision {
         evidence: None,
         recheck_at: None,
         incident: None,
+        consent: None,
+        suspects: Vec::new(),
+        escalates: None,
     }
 }
 
@@ -53,6 +56,22 @@ pub(crate) fn opening(service: &str, deployment: &str, scope: Scope) -> Opened {
         channels: Vec::new(),
         alerts: Vec::new(),
         supersedes: None,
+        approval: None,
+    }
+}
+
+/// Everything back by a pipeline, or by something else that does not ask for admission.
+pub(crate) fn plan(opened: &Opened, admission: bool) -> Plan {
+    Plan {
+        application: opened.service.to_string(),
+        pipeline: "rollback-full".into(),
+        scope: Scope::Full,
+        hosts: Vec::new(),
+        from: opened.release_id.clone(),
+        target: opened.target.clone(),
+        parameters: BTreeMap::new(),
+        admission,
+        task: None,
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::seams::Witness;
 use crate::domain::clock::SharedClock;
 use crate::domain::id::{IncidentId, LaneName, ReplicaId};
 use crate::domain::lane::{Ending, Incident, LaneEntry, LaneEvent, LaneState};
@@ -63,7 +64,7 @@ impl Appended {
 /// The announced incidents that somebody has to look after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Incidents that are open, or were escalated and may owe people an end.
+    /// Incidents that are open, that owe a report, or were escalated and may owe people an end.
     pub open: Vec<IncidentId>,
     /// Lanes that can't be read now, with the reason.
     pub unreadable: Vec<(LaneName, String)>,
@@ -78,6 +79,7 @@ pub struct LaneStore {
     clock: SharedClock,
     me: ReplicaId,
     lanes: Arc<Mutex<BTreeMap<LaneName, Shared>>>,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 impl fmt::Debug for LaneStore {
@@ -97,7 +99,15 @@ impl LaneStore {
             clock,
             me,
             lanes: Arc::default(),
+            witness: None,
         }
+    }
+
+    /// The same view, with somebody who hears of what it appends.
+    #[must_use]
+    pub fn with_witness(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
     }
 
     /// The store below.
@@ -239,8 +249,20 @@ impl LaneStore {
             Created::Taken => Ok(false),
             Created::Mine => {
                 take_in(Arc::make_mut(state), lane, seq, &link);
+                self.bear_witness(lane, seq, state, &link);
                 Ok(true)
             }
+        }
+    }
+
+    fn bear_witness(&self, lane: &LaneName, seq: u64, state: &LaneState, link: &Link) {
+        let (Some(witness), Link::Known(entry)) = (&self.witness, link) else {
+            return;
+        };
+        let opened = || IncidentId::of(lane, seq).ok();
+        let id = entry.event.incident().cloned().or_else(opened);
+        if let Some(incident) = id.and_then(|id| state.incident(&id)) {
+            witness.appended(incident, entry);
         }
     }
 
@@ -275,7 +297,8 @@ impl LaneStore {
 }
 
 fn needs_care(incident: &Incident) -> bool {
-    !incident.is_closed() || incident.ending == Some(Ending::Superseded)
+    let over = incident.is_closed() && incident.revision >= incident.due_revision();
+    !over || incident.ending == Some(Ending::Superseded)
 }
 
 fn take_in(state: &mut LaneState, lane: &LaneName, seq: u64, link: &Link) {

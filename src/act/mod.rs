@@ -8,13 +8,16 @@
 //! Guards, plans, recovery, reports and messages belong to other rooms and come in as the traits
 //! of [`seams`].
 
+pub mod approvals;
 pub mod budget;
 pub mod claim;
 pub mod engine;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod gate;
 pub mod lane;
+#[cfg(test)]
+mod lies;
 pub mod marks;
 pub mod orders;
 pub mod seams;

@@ -65,6 +65,30 @@ pub enum Reach {
     Unclear,
 }
 
+/// What an execution waits for, with the words for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// For nothing: it is at work, or over.
+    No,
+    /// For its turn; that comes, or not.
+    Turn(String),
+    /// For a person: it goes no further by itself.
+    Person(String),
+}
+
+/// What an execution that ended well has done, by its own outputs and by what runs now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The cluster shows it; the words say what.
+    Shown(String),
+    /// Nothing it says can be looked at; the words, if any, are for people.
+    Silent(String),
+    /// The cluster shows something else. Its view lags behind.
+    Contradicted(String),
+    /// By its own outputs it did nothing, or not all of it.
+    Nothing(String),
+}
+
 /// An execution as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -72,13 +96,13 @@ pub struct Seen {
     pub id: ExecutionId,
     /// Spinnaker's application.
     pub application: String,
-    /// The pipeline's name.
+    /// The pipeline's name; of a task its job's type.
     pub pipeline: String,
     /// As the trigger gave it.
     pub correlation_id: Option<String>,
     /// As the trigger gave it.
     pub event_id: Option<String>,
-    /// Parameters as text.
+    /// Parameters, or a job's fields, as text.
     pub parameters: BTreeMap<String, String>,
     /// When Orca took it.
     pub built_at: Option<Timestamp>,
@@ -90,6 +114,8 @@ pub struct Seen {
     pub succeeded: bool,
     /// The failure's text, when it failed.
     pub failure: Option<String>,
+    /// What it waits for, while it does not run by itself.
+    pub waiting: Waiting,
     /// How far it got. Only meaningful where the execution was read whole.
     pub reach: Reach,
 }
@@ -116,14 +142,20 @@ pub struct CantAsk(pub String);
 /// Spinnaker, as the engine needs it. Each call is over within the engine's `http_timeout`.
 #[async_trait]
 pub trait Spinnaker: Send + Sync + fmt::Debug {
-    /// Starts the rollback pipeline.
+    /// Starts the rollback pipeline, or the task.
     async fn trigger(&self, order: &Order) -> Result<ExecutionId, TriggerFailure>;
 
     /// Every execution that answers the order, of those Spinnaker lists.
     async fn find(&self, order: &Order) -> Result<Vec<Seen>, CantAsk>;
 
-    /// Reads an execution whole; None when Spinnaker has none of that id.
+    /// Reads a pipeline's execution whole; None when Spinnaker has none of that id.
     async fn execution(&self, id: &ExecutionId) -> Result<Option<Seen>, CantAsk>;
+
+    /// Reads the execution of an order whole; None when Spinnaker has none of that id.
+    async fn execution_of(&self, order: &Order, id: &ExecutionId) -> Result<Option<Seen>, CantAsk>;
+
+    /// What the execution of an order, which ended well, has done.
+    async fn outcome(&self, order: &Order, id: &ExecutionId) -> Result<Outcome, CantAsk>;
 
     /// Asks for a cancel, which happens later. Never for an execution that is terminal.
     async fn cancel(&self, id: &ExecutionId, reason: &str) -> Result<(), CantAsk>;

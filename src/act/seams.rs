@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::lane::{Incident, Plan};
+use crate::domain::lane::{Incident, LaneEntry, Opened, Plan};
 
 /// A no, and whether it may become a yes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +16,13 @@ pub enum Objection {
     /// No: the incident is withdrawn.
     #[error("no: {0}")]
     Never(String),
+}
+
+/// Hears of each event of an incident that this replica won: of all replicas exactly one does, or
+/// none when it dies, or can't tell that it won, in between.
+pub trait Witness: Send + Sync + fmt::Debug {
+    /// `entry` stands, and `incident` is as it is with it.
+    fn appended(&self, incident: &Incident, entry: &LaneEntry);
 }
 
 /// Asks the guards again, right before anything is sent.
@@ -30,6 +37,14 @@ pub trait Recheck: Send + Sync + fmt::Debug {
 pub trait Planner: Send + Sync + fmt::Debug {
     /// The plan of an attempt.
     async fn plan(&self, incident: &Incident, attempt: u32) -> Result<Plan, Objection>;
+}
+
+/// Says what follows a batch's rollback that did not help.
+#[async_trait]
+pub trait Escalator: Send + Sync + fmt::Debug {
+    /// What is to take over from `incident`, which has ended and is still bad. None: nothing, people are
+    /// paged. [`Objection::NotNow`] while a guard holds it or people are asked.
+    async fn escalation(&self, incident: &Incident) -> Result<Option<Opened>, Objection>;
 }
 
 /// The answer to the recovery question, with its words.
@@ -88,6 +103,10 @@ pub enum Page {
     NotSent(String),
     /// The execution runs unusually long.
     StillRunning(String),
+    /// The execution goes no further by itself.
+    Waits(String),
+    /// The execution ended well, and nobody can tell whether it did anything.
+    Unchecked(String),
     /// The execution failed.
     Failed(String),
     /// Rolled back, and still bad, or nobody can tell.
@@ -105,6 +124,8 @@ impl Page {
             Self::Withdrawn(_) => "withdrawn",
             Self::NotSent(_) => "not-sent",
             Self::StillRunning(_) => "still-running",
+            Self::Waits(_) => "waits",
+            Self::Unchecked(_) => "unchecked",
             Self::Failed(_) => "failed",
             Self::NotRecovered(_) => "not-recovered",
         }
@@ -120,6 +141,8 @@ impl Page {
             | Self::Withdrawn(why)
             | Self::NotSent(why)
             | Self::StillRunning(why)
+            | Self::Waits(why)
+            | Self::Unchecked(why)
             | Self::Failed(why)
             | Self::NotRecovered(why) => why,
         }

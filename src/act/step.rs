@@ -3,7 +3,7 @@
 //! The memory ([`Local`]) holds nothing that may be lost: when this replica first saw the newest
 //! event, what it sent itself, what it has told already. A replica that starts with none of it
 //! asks Spinnaker where the other knew, waits where the other was sure, and tells again what is
-//! told once by name.
+//! told once by name. Reports are no step: they are written beside the others.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use super::seams::{Followup, Page};
 use crate::config::Timing;
 use crate::domain::clock::since;
+use crate::domain::decision::Scope;
 use crate::domain::id::{ExecutionId, ReplicaId};
-use crate::domain::lane::{Ending, Incident, LaneEvent, MAX_ATTEMPTS, Stage};
+use crate::domain::lane::{Ending, Incident, LaneEvent, MAX_ATTEMPTS, Origin, Stage};
 
 /// A replica leaves an incident to whoever wrote its newest event for this many sweeps.
 const GRACE_SWEEPS: u32 = 3;
@@ -37,11 +38,13 @@ pub struct Local {
     pub told: BTreeSet<String>,
     /// The release's mark is written.
     pub marked: bool,
-    /// The newest revision that was written, or given up.
-    pub reported: u32,
+    /// Since when the execution is known to have ended well.
+    pub ended: Option<Instant>,
+    /// Why nothing takes over from it, once that was asked.
+    pub not_escalated: Option<String>,
     /// Since when the recovery question is answered with good.
     pub good_since: Option<Instant>,
-    /// How often telling or reporting something failed.
+    /// How often telling something failed.
     failures: std::collections::BTreeMap<String, u32>,
     /// Nothing before this.
     pub not_before: Option<Instant>,
@@ -59,7 +62,8 @@ impl Local {
             named: None,
             told: BTreeSet::new(),
             marked: false,
-            reported: 0,
+            ended: None,
+            not_escalated: None,
             good_since: None,
             failures: std::collections::BTreeMap::new(),
             not_before: None,
@@ -120,10 +124,10 @@ pub enum Step {
     MarkBad,
     /// Tell people.
     Tell(Followup),
-    /// Write a report revision.
-    Report(u32),
     /// Ask whether it is well again.
     AskRecovery,
+    /// Let something wider take over, if the rule wants that.
+    Escalate,
     /// End it.
     Close(Ending, String),
     /// It is over.
@@ -164,10 +168,8 @@ pub fn next_step(incident: &Incident, local: &Local, now: Now, rules: Rules<'_>)
     if incident.is_closed() && incident.ending != Some(Ending::Superseded) {
         return Step::Done;
     }
-    let age = now.instant.duration_since(local.since);
-    let grace = rules.timing.sweep * GRACE_SWEEPS;
-    if incident.newest_by() != Some(rules.me) && age < grace {
-        return Step::Wait(grace.saturating_sub(age));
+    if let Some(wait) = left_to_another(incident, local, now, rules) {
+        return Step::Wait(wait);
     }
     if let Some(wait) = local
         .not_before
@@ -184,10 +186,29 @@ pub fn next_step(incident: &Incident, local: &Local, now: Now, rules: Rules<'_>)
     }
     if let Some((by, why)) = &incident.abandoned
         && !incident.may_be_touching()
+        && !may_be_sending(incident)
     {
         return Step::Close(Ending::Abandoned, format!("abandoned by {by}: {why}"));
     }
     by_stage(incident, local, now, rules)
+}
+
+/// Whether something is on its way that nothing would refuse: an incident that is given up waits
+/// until it has arrived, or nobody can tell.
+fn may_be_sending(incident: &Incident) -> bool {
+    incident.stage == Stage::Submitting && !incident.asks_for_admission()
+}
+
+/// How long an incident is still left to the replica that moved it on last; None when it is not.
+pub fn left_to_another(
+    incident: &Incident,
+    local: &Local,
+    now: Now,
+    rules: Rules<'_>,
+) -> Option<Duration> {
+    let age = now.instant.duration_since(local.since);
+    let left = (rules.timing.sweep * GRACE_SWEEPS).saturating_sub(age);
+    (incident.newest_by() != Some(rules.me) && !left.is_zero()).then_some(left)
 }
 
 fn by_stage(incident: &Incident, local: &Local, now: Now, rules: Rules<'_>) -> Step {
@@ -237,14 +258,40 @@ fn by_stage(incident: &Incident, local: &Local, now: Now, rules: Rules<'_>) -> S
         },
         Stage::Answered => match &incident.recovery {
             Some((Ending::Recovered, detail)) => Step::Close(Ending::Recovered, detail.clone()),
+            Some((Ending::StillBad, _)) if may_escalate(incident, local, now, rules) => {
+                Step::Escalate
+            }
             Some((ending, detail)) => {
-                let page = Page::NotRecovered(detail.clone());
-                page_then_close(local, page, ending.clone(), detail.clone())
+                let words = match &local.not_escalated {
+                    Some(why) => format!("{detail}; {why}"),
+                    None => detail.clone(),
+                };
+                page_then_close(
+                    local,
+                    Page::NotRecovered(words),
+                    ending.clone(),
+                    detail.clone(),
+                )
             }
             None => Step::Wait(rules.timing.sweep),
         },
         Stage::Closed => Step::Done,
     }
+}
+
+/// Whether something wider may still take over: a batch was taken back by the rules, nobody gave
+/// it up, and what holds the wider one has not held it for too long.
+fn may_escalate(incident: &Incident, local: &Local, now: Now, rules: Rules<'_>) -> bool {
+    let answered =
+        incident.events.iter().rev().find_map(|entry| {
+            matches!(entry.event, LaneEvent::Recovery { .. }).then_some(entry.at)
+        });
+    let waited = since(now.wall, answered.unwrap_or(incident.opened_at));
+    matches!(incident.scope(), Scope::Batch(_))
+        && incident.opened.origin == Origin::Automatic
+        && incident.abandoned.is_none()
+        && local.not_escalated.is_none()
+        && waited < rules.timing.hold_end
 }
 
 /// While nothing is sent: give up, say that it is held, or send.
@@ -285,35 +332,23 @@ fn absence_counts(incident: &Incident, local: &Local, now: Now, rules: Rules<'_>
     now.instant > last_send + rules.timing.settle
 }
 
-/// Messages, marks and reports that the stage reached calls for.
+/// Messages and marks that the stage reached calls for.
 fn owed(incident: &Incident, local: &Local) -> Option<Step> {
     let tell = |followup: Followup| local.owes(&followup).then_some(Step::Tell(followup));
-    let report = |revision: u32| {
-        let written = incident.revision.max(local.reported);
-        (written < revision).then_some(Step::Report(revision))
-    };
-    let told = |revision: u32| {
-        (incident.revision == revision)
-            .then(|| tell(Followup::Report { revision }))
-            .flatten()
-    };
     if incident.execution.is_some() {
         let attempt = incident.attempt;
-        let step = tell(Followup::Started { attempt }).or_else(|| report(1));
-        if let Some(step) = step.or_else(|| told(1)) {
+        if let Some(step) = tell(Followup::Started { attempt }) {
             return Some(step);
         }
     }
     if incident.finished.is_some() {
         let mark = (!local.marked).then_some(Step::MarkBad);
-        let step = mark.or_else(|| tell(Followup::Finished));
-        if let Some(step) = step.or_else(|| report(2)).or_else(|| told(2)) {
+        if let Some(step) = mark.or_else(|| tell(Followup::Finished)) {
             return Some(step);
         }
     }
     if incident.recovery.is_some() {
-        let step = tell(Followup::Recovery).or_else(|| report(3));
-        return step.or_else(|| told(3));
+        return tell(Followup::Recovery);
     }
     None
 }

@@ -4,8 +4,10 @@
 //! nothing that counts.
 
 mod attempt;
+mod escalate;
 mod follow;
 mod lookup;
+pub(super) mod report;
 mod tell;
 
 use std::time::Duration;
@@ -14,7 +16,7 @@ use tokio::time::Instant;
 
 use super::engine::Inner;
 use super::lane::Appended;
-use super::seams::{Followup, Page};
+use super::seams::{Followup, Objection, Page};
 use super::step::{Local, Step};
 use crate::domain::id::ExecutionId;
 use crate::domain::lane::{Ending, Incident, LaneEvent};
@@ -24,6 +26,15 @@ use crate::store::StoreError;
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// Pause after a store that did not answer.
 pub(super) const STORE_AGAIN: Duration = Duration::from_secs(1);
+/// Guards and planner answer within this.
+const LONGEST: Duration = Duration::from_secs(30);
+
+async fn in_time<T>(answer: impl Future<Output = Result<T, Objection>>) -> Result<T, Objection> {
+    let late = || Objection::NotNow("the guards did not answer in time".into());
+    tokio::time::timeout(LONGEST, answer)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
 
 impl Inner {
     /// Carries out one step. What went wrong with the store ends it; the next look at the lane
@@ -50,8 +61,8 @@ impl Inner {
                 self.tell(incident, local, &followup).await;
                 Ok(())
             }
-            Step::Report(revision) => self.report(incident, local, revision).await,
             Step::AskRecovery => self.ask_recovery(incident, local).await,
+            Step::Escalate => self.escalate(incident, local).await,
             Step::Close(ending, why) => self.close(incident, ending, why).await,
         }
     }

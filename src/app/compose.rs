@@ -1,54 +1,18 @@
 //! Notices: the facts of a message, put together from alerts, context and decision.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
 use super::core::Core;
 use super::holds::Held;
 use super::setup::Setup;
-use crate::domain::alert::{Alert, AlertStatus};
+use crate::domain::alert::{Alert, AlertStatus, severity_rank};
 use crate::domain::context::Resolution;
-use crate::domain::decision::Decision;
+use crate::domain::decision::{Code, Decision};
 use crate::domain::evidence::Verify;
-use crate::domain::id::IncidentId;
-use crate::domain::lane::Incident;
+use crate::domain::id::{ExecutionId, IncidentId};
+use crate::domain::lane::{FinishedExecution, Incident, Plan};
 use crate::domain::notice::{AlertLine, Execution, Link, Metric, Notice, NoticeKind, Told};
 use crate::domain::release::Release;
-
-/// Severities, worst first; an unknown one stands behind them.
-const SEVERITIES: [&str; 5] = ["page", "critical", "error", "warning", "info"];
-
-/// A notice that says nothing yet.
-pub(super) fn blank(kind: NoticeKind, thread: &str, subject: &str, at: Timestamp) -> Notice {
-    Notice {
-        kind,
-        thread: thread.to_owned(),
-        at,
-        subject: subject.to_owned(),
-        status: AlertStatus::Firing,
-        severity: "none".to_owned(),
-        service: None,
-        env: None,
-        release_id: None,
-        version: None,
-        deployment: None,
-        batches: BTreeSet::new(),
-        phase: None,
-        context_missing: None,
-        stale_as_of: None,
-        hosts: Vec::new(),
-        alerts: Vec::new(),
-        truncated: 0,
-        metric: None,
-        chart: None,
-        chart_missing: None,
-        decision: None,
-        incident: None,
-        execution: None,
-        links: Vec::new(),
-    }
-}
 
 /// One alert's line.
 pub(super) fn line(alert: &Alert) -> AlertLine {
@@ -72,13 +36,8 @@ pub(super) fn with_alerts<'a>(notice: &mut Notice, alerts: impl IntoIterator<Ite
     } else {
         AlertStatus::Resolved
     };
-    let rank = |severity: &str| {
-        SEVERITIES
-            .iter()
-            .position(|known| *known == severity)
-            .unwrap_or(SEVERITIES.len())
-    };
-    if let Some(worst) = notice.alerts.iter().min_by_key(|line| rank(&line.severity)) {
+    let lines = notice.alerts.iter();
+    if let Some(worst) = lines.min_by_key(|line| severity_rank(&line.severity)) {
         notice.severity.clone_from(&worst.severity);
     }
     let mut names: Vec<&str> = notice
@@ -109,13 +68,9 @@ pub(super) fn with_resolution(notice: &mut Notice, resolution: &Resolution, now:
             notice.hosts.clone_from(&context.hosts);
             notice.stale_as_of = context.freshness.stale.then_some(context.freshness.as_of);
         }
-        Resolution::Ambiguous { candidates, .. } => {
-            notice.context_missing = Some(format!(
-                "more than one release fits: {}",
-                candidates.join(", ")
-            ));
+        Resolution::Ambiguous { .. } | Resolution::Unavailable { .. } => {
+            notice.context_missing = Some(resolution.words());
         }
-        Resolution::Unavailable { reason, .. } => notice.context_missing = Some(reason.clone()),
     }
 }
 
@@ -127,7 +82,15 @@ pub(super) fn with_decision(notice: &mut Notice, decision: &Decision) {
         scope: decision.scope.as_ref().map(ToString::to_string),
         rule: decision.rule.clone(),
         why: decision.why(),
+        code: decision
+            .deciding_guard()
+            .map_or(Code::Unstated, |guard| guard.code),
         target: decision.target.clone(),
+        suspects: decision
+            .suspects
+            .iter()
+            .map(|one| format!("{} ({})", one.release_id, one.deployment))
+            .collect(),
     });
     notice.incident.clone_from(&decision.incident);
     if decision.phase.is_some() {
@@ -187,7 +150,7 @@ impl Core {
     pub(super) fn links(
         setup: &Setup,
         incident: Option<&IncidentId>,
-        execution: Option<(&str, &str)>,
+        execution: Option<(&Plan, &ExecutionId)>,
     ) -> Vec<Link> {
         let mut links = Vec::new();
         let mut add = |base: &url::Url, path: &str, text: &str| {
@@ -199,7 +162,7 @@ impl Core {
         };
         if let Some(base) = &setup.config.web.external_url {
             match incident {
-                Some(id) => add(base, &format!("incidents/{id}"), "Incident"),
+                Some(id) => add(base, &format!("incidents/{id}"), Link::INCIDENT),
                 None => add(base, "", "Backstop"),
             }
         }
@@ -208,12 +171,13 @@ impl Core {
             .spinnaker
             .as_ref()
             .and_then(|spinnaker| spinnaker.deck.as_ref());
-        if let (Some(deck), Some((application, id))) = (deck, execution) {
-            add(
-                deck,
-                &format!("#/applications/{application}/executions/details/{id}"),
-                "Spinnaker",
-            );
+        if let (Some(deck), Some((plan, id))) = (deck, execution) {
+            let place = match plan.task {
+                Some(_) => "tasks",
+                None => "executions/details",
+            };
+            let path = format!("#/applications/{}/{place}/{id}", plan.application);
+            add(deck, &path, "Spinnaker");
         }
         links
     }
@@ -221,7 +185,7 @@ impl Core {
     /// What a hold says to people.
     pub(super) fn hold_notice(&self, setup: &Setup, held: &Held, subject: &str) -> Notice {
         let decision = &held.decision;
-        let mut notice = blank(
+        let mut notice = Notice::blank(
             NoticeKind::HoldPage,
             &held.thread,
             subject,
@@ -244,10 +208,10 @@ impl Core {
         setup: &Setup,
         incident: &Incident,
         kind: NoticeKind,
-        subject: &str,
     ) -> Notice {
         let opened = &incident.opened;
-        let mut notice = blank(kind, &opened.thread, subject, self.ground.clock.now());
+        let subject = opened.release_id.as_str();
+        let mut notice = Notice::blank(kind, &opened.thread, subject, self.ground.clock.now());
         notice.service = Some(opened.service.clone());
         notice.env = Some(opened.env.clone());
         notice.release_id = Some(opened.release_id.clone());
@@ -269,16 +233,18 @@ impl Core {
         notice.execution = execution.map(|id| Execution {
             id: id.to_string(),
             pipeline: plan.map(|plan| plan.pipeline.clone()).unwrap_or_default(),
-            status: incident
-                .finished
-                .as_ref()
-                .map(|finished| finished.status.clone()),
+            status: incident.finished.as_ref().map(status),
             detail: None,
         });
-        let spinnaker = plan
-            .zip(execution)
-            .map(|(plan, id)| (plan.application.as_str(), id.as_str()));
-        notice.links = Self::links(setup, Some(&incident.id), spinnaker);
+        notice.links = Self::links(setup, Some(&incident.id), plan.zip(execution));
         notice
     }
+}
+
+/// Spinnaker's word; where the cluster does not bear it out, that is said.
+fn status(finished: &FinishedExecution) -> String {
+    if !finished.succeeded && finished.status == "SUCCEEDED" {
+        return format!("{}, not believed", finished.status);
+    }
+    finished.status.clone()
 }

@@ -1,8 +1,8 @@
 //! What every part of the app shares.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify as Wake;
@@ -10,14 +10,23 @@ use tokio::sync::Notify as Wake;
 use super::holds::Holds;
 use super::modes::ModeStore;
 use super::picture::Pictures;
+use super::presence::Diary;
+use super::recorded::LastDecisions;
+use super::self_test::SelfTests;
 use super::setup::{Ground, Setup};
 use crate::act::engine::Engine;
 use crate::act::lane::LaneStore;
-use crate::domain::decision::Decision;
-use crate::domain::id::{ChannelName, LaneName, Service};
+use crate::canary::{ArmedStore, Watch};
+use crate::config::Config;
+use crate::domain::id::LaneName;
+use crate::domain::lane::{Incident, Stage};
 use crate::enrich::catalog::{Catalog, View};
 use crate::ingest::book::EpisodeBook;
+use crate::store::StoreError;
 use crate::telemetry::metrics::Metrics;
+
+/// The longest a reader of the metrics waits for the store.
+const GAUGES_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What every part of the app shares. One per gateway process.
 #[derive(Debug)]
@@ -38,6 +47,12 @@ pub struct Core {
     pub(super) pictures: Pictures,
     /// Open holds.
     pub(super) holds: Holds,
+    /// Canary rules.
+    pub(super) armed: ArmedStore,
+    /// What was seen of them in the vmalerts.
+    pub(super) watch: Watch,
+    /// What is known of the self-test.
+    pub(super) self_tests: SelfTests,
     /// Modes set by people.
     pub(super) modes: ModeStore,
     /// The engine; set once, right after it was built over this core.
@@ -48,8 +63,12 @@ pub struct Core {
     pub(super) book_read: AtomicBool,
     /// When this replica started.
     pub(super) started_at: jiff::Timestamp,
-    /// The last verdict per accusation, so that a repeated one is not written down again.
-    pub(super) last_verdicts: Mutex<HashMap<String, String>>,
+    /// What was decided last, so that a repeated decision is not written down again.
+    pub(super) last_decisions: LastDecisions,
+    /// What came to the door since the last sign of life.
+    pub(super) diary: Diary,
+    /// Held while an automatic rollback is opened, so that each sees the ones before.
+    pub(super) opening: tokio::sync::Mutex<()>,
     /// Looks at holds now instead of at the next sweep.
     pub(super) look_at_holds: Wake,
 }
@@ -78,33 +97,13 @@ impl Core {
         self.exclusive.load(Ordering::Relaxed)
     }
 
-    /// The catalog, with what the lanes of `services` know before `sync` does. A lane that can't
-    /// be read adds what was known of it last: guards that need it as it is now say so.
+    /// The catalog, with what these lanes know before `sync` does.
     pub(super) async fn view_with(
         &self,
         setup: &Setup,
         lanes: impl IntoIterator<Item = LaneName>,
     ) -> View {
-        let mut view = self.catalog.view();
-        for name in lanes {
-            let Some((service, env)) = setup.lane_parts(&name) else {
-                continue;
-            };
-            let pipelines = setup
-                .config
-                .services
-                .get(&service)
-                .map_or(&[][..], |service| &service.deploy);
-            let state = match self.lanes.refresh(&name).await {
-                Ok(state) => state,
-                Err(error) => {
-                    tracing::warn!(lane.name = %name, "lane `{name}` can't be read: {error}");
-                    self.lanes.as_read(&name).await
-                }
-            };
-            view = view.with_lane(&service, &env, &state, pipelines);
-        }
-        view
+        view_with(&setup.config, self.catalog.view(), &self.lanes, lanes).await
     }
 
     /// Gauges that are read when they are asked for.
@@ -115,64 +114,65 @@ impl Core {
             let age = i64::try_from(age).unwrap_or(i64::MAX);
             self.numbers.catalog_age_seconds.set(age);
         }
-        if let Ok(unfinished) = self.lanes.unfinished().await {
-            let open = i64::try_from(unfinished.open.len()).unwrap_or(i64::MAX);
-            self.numbers.incidents_open.set(open);
+        // Whoever scrapes must hear that the store is away, so it is not waited for.
+        match tokio::time::timeout(GAUGES_DEADLINE, self.open_incidents()).await {
+            Ok(Ok(open)) => self.count_incidents(&open),
+            Ok(Err(error)) => tracing::debug!("open incidents can't be counted: {error}"),
+            Err(_) => tracing::debug!("open incidents can't be counted in time"),
         }
     }
 
-    /// Who hears of an accusation: the rule's channels, else the default ones.
-    pub(super) fn audience(setup: &Setup, rule_channels: &[ChannelName]) -> Vec<ChannelName> {
-        if rule_channels.is_empty() {
-            setup.config.default_channels.clone()
-        } else {
-            rule_channels.to_vec()
+    /// Incidents that are not closed.
+    async fn open_incidents(&self) -> Result<Vec<Incident>, StoreError> {
+        let unfinished = self.lanes.unfinished().await?;
+        let mut open = Vec::new();
+        for id in unfinished.open {
+            let Some((lane, _)) = id.parts() else {
+                continue;
+            };
+            let state = self.lanes.as_read(&lane).await;
+            let incident = state.incident(&id).filter(|one| !one.is_closed());
+            open.extend(incident.cloned());
         }
+        Ok(open)
     }
 
-    /// Counts a decision and says whether it is news for its accusation.
-    pub(super) fn is_news(&self, decision: &Decision) -> bool {
-        let accusation = format!(
-            "{:?}/{:?}/{:?}",
-            decision.deployment,
-            decision.rule,
-            decision.alerts.first()
-        );
-        let verdict = format!(
-            "{}/{}/{}",
-            decision.verdict.as_str(),
-            decision.shadow,
-            decision.why()
-        );
-        let mut last = self
-            .last_verdicts
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if last.len() > 10_000 {
-            last.clear();
-        }
-        last.insert(accusation, verdict.clone()) != Some(verdict)
+    fn count_incidents(&self, open: &[Incident]) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.numbers.incidents_open.set(count(open.len()));
+        let unknown = open.iter().filter(|one| one.stage == Stage::Unknown);
+        self.numbers.incidents_unknown.set(count(unknown.count()));
+        let oldest = open.iter().map(|one| one.opened_at.as_second()).min();
+        self.numbers
+            .incidents_oldest_timestamp_seconds
+            .set(oldest.unwrap_or(0));
     }
 }
 
-impl Setup {
-    /// Service and env of a lane of ours.
-    pub(super) fn lane_parts(&self, lane: &LaneName) -> Option<(Service, crate::domain::id::Env)> {
-        self.known_lanes()
-            .find(|(service, env)| LaneName::of(service, env).as_ref() == Ok(lane))
+/// `view` with what `lanes` know before `sync` does. A lane that can't be read adds what was known
+/// of it last: guards that need it as it is now say so.
+pub(crate) async fn view_with(
+    config: &Config,
+    mut view: View,
+    store: &LaneStore,
+    lanes: impl IntoIterator<Item = LaneName>,
+) -> View {
+    for name in lanes {
+        let Some((service, env)) = config.lane_parts(&name) else {
+            continue;
+        };
+        let pipelines = config
+            .services
+            .get(&service)
+            .map_or(&[][..], |service| &service.deploy);
+        let state = match store.refresh(&name).await {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::warn!(lane.name = %name, "lane `{name}` can't be read: {error}");
+                store.as_read(&name).await
+            }
+        };
+        view = view.with_lane(&service, &env, &state, pipelines);
     }
-
-    /// Every service and env that a deploy pipeline names.
-    pub(super) fn known_lanes(&self) -> impl Iterator<Item = (Service, crate::domain::id::Env)> {
-        self.config.services.iter().flat_map(|(service, config)| {
-            let mut envs: Vec<_> = config
-                .deploy
-                .iter()
-                .map(|pipeline| pipeline.env.clone())
-                .collect();
-            envs.sort();
-            envs.dedup();
-            envs.into_iter().map(|env| (service.clone(), env))
-        })
-    }
+    view
 }

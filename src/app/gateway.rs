@@ -5,20 +5,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::arming::Announced;
 use super::core::Core;
 use super::manual::away;
 use super::run::Reloader;
-use crate::act::engine::{Admission, BatchOutcome, BatchPost};
-use crate::domain::decision::Decision;
+use crate::act::engine::{Abandonment, Admission, BatchOutcome, BatchPost};
 use crate::domain::deployment::{Deployment, Instance, Status};
-use crate::domain::id::{DeploymentId, IncidentId, LaneName};
-use crate::domain::lane::{Incident, LaneState};
+use crate::domain::id::{ApprovalId, DeploymentId, Env, IncidentId, LaneName, Service};
+use crate::domain::lane::{Approval, Incident, LaneState};
 use crate::domain::policy::Mode;
-use crate::domain::release::Release;
+use crate::domain::record::DecisionRecord;
+use crate::explain::Explanation;
 use crate::web::api::{
-    Accepted, Admit, Admitted, AlertDelivery, AlertRecord, ApplyRollback, BatchState, BatchStatus,
-    Filter, Gateway, ModeSwitch, Page, Refusal, ReportFormat, RollbackOpened, RollbackPlan,
-    RollbackRequest, SetMode, StartBatch,
+    Abandon, Accepted, Admit, Admitted, AlertDelivery, AlertRecord, AnswerApproval, ApplyRollback,
+    ApprovalAnswered, BatchState, BatchStatus, DeploymentState, Explain, Filter, Gateway,
+    ModeSwitch, Page, Refusal, ReleaseRecord, ReportFormat, RollbackOpened, RollbackPlan,
+    RollbackRequest, SetMode, StartBatch, TargetGroup,
 };
 
 /// The app behind the routes.
@@ -35,13 +37,22 @@ impl Core {
         n: u32,
         known: Option<&Deployment>,
     ) -> Option<BatchState> {
-        let start = state.batches.get(deployment)?.get(&n)?;
+        let batches = state.batches.get(deployment);
+        let start = batches.and_then(|batches| batches.get(&n));
         let incident = state
             .closed
             .iter()
             .chain(&state.open)
             .rev()
             .find(|incident| incident.opened.deployment == *deployment);
+        // A batch that was refused was never announced; that its deployment is stopped is its state.
+        let refused = || {
+            let incident = incident.filter(|_| state.stopped.contains(deployment))?;
+            Some((0, &incident.opened.release_id))
+        };
+        let (hosts, release_id) = start
+            .map(|start| (start.hosts.len(), &start.release_id))
+            .or_else(refused)?;
         let told = known
             .and_then(|known| known.batches.iter().find(|batch| batch.n == n))
             .map(|batch| batch.status);
@@ -54,16 +65,16 @@ impl Core {
         };
         Some(BatchState {
             status,
-            progress: format!("{} hosts", start.hosts.len()),
+            progress: format!("{hosts} hosts"),
             deployment_id: deployment.clone(),
             batch: n,
-            release_id: start.release_id.clone(),
+            release_id: release_id.clone(),
             incident_id: incident.map(|incident| incident.id.clone()),
         })
     }
 
     /// The lane a deployment runs in, by its announced batches or the catalog.
-    async fn lane_of(
+    pub(super) async fn lane_of(
         &self,
         deployment: &DeploymentId,
     ) -> Result<Option<(LaneName, Option<Deployment>)>, Refusal> {
@@ -75,7 +86,7 @@ impl Core {
             }
         }
         let setup = self.setup().clone();
-        for (service, env) in setup.known_lanes() {
+        for (service, env) in setup.config.known_lanes() {
             let Ok(lane) = LaneName::of(&service, &env) else {
                 continue;
             };
@@ -96,7 +107,20 @@ impl Core {
         let missing = || Refusal::Missing(format!("batch {n} of deployment `{deployment}`"));
         let (lane, known) = self.lane_of(deployment).await?.ok_or_else(missing)?;
         let state = self.lanes.refresh(&lane).await?;
-        Self::batch_state(&state, deployment, n, known.as_ref()).ok_or_else(missing)
+        let state = Self::batch_state(&state, deployment, n, known.as_ref()).ok_or_else(missing)?;
+        let setup = self.setup().clone();
+        let Some((service, env)) = setup.config.lane_parts(&lane) else {
+            return Ok(state);
+        };
+        let announced = Announced {
+            service: &service,
+            env: &env,
+            lane: &lane,
+            deployment,
+            release_id: &state.release_id.clone(),
+            batch: n,
+        };
+        self.polled_state(&setup, &announced, state).await
     }
 }
 
@@ -143,9 +167,25 @@ impl Gateway for Door {
                 reason,
             });
         }
+        let env = facts.env;
+        let (core, place) = (Arc::clone(&self.core), (service.clone(), env.clone()));
+        self.core.ground.tasks.spawn(async move {
+            let setup = core.setup().clone();
+            core.look_for_bad_release(&setup, &place.0, &place.1).await;
+        });
         let state = self.core.lanes.refresh(&lane).await?;
-        Core::batch_state(&state, &request.deployment, request.n, None)
-            .ok_or_else(|| away(&"the lane lost the batch"))
+        let known = Core::batch_state(&state, &request.deployment, request.n, None)
+            .ok_or_else(|| away(&"the lane lost the batch"))?;
+        let announced = Announced {
+            service: &service,
+            env: &env,
+            lane: &lane,
+            deployment: &request.deployment,
+            release_id: &known.release_id.clone(),
+            batch: request.n,
+        };
+        let setup = self.core.setup().clone();
+        self.core.armed_state(&setup, &announced, known).await
     }
 
     async fn batch(&self, deployment: DeploymentId, n: u32) -> Result<BatchState, Refusal> {
@@ -154,10 +194,13 @@ impl Gateway for Door {
 
     async fn cancel_batch(&self, deployment: DeploymentId, n: u32) -> Result<BatchState, Refusal> {
         // Orca calls this when the stage failed or was cancelled: the execution's own status, which
-        // `sync` reads, says it all.
+        // `sync` reads, says it all. Rules that were never proven watch nothing: it did not start.
         let state = self.core.batch_now(&deployment, n).await?;
+        if state.status == BatchStatus::Arming {
+            self.core.disarm_unproven(&deployment, n).await?;
+        }
         Ok(match state.status {
-            BatchStatus::Running => BatchState {
+            BatchStatus::Running | BatchStatus::Arming | BatchStatus::Armed => BatchState {
                 status: BatchStatus::Canceled,
                 ..state
             },
@@ -192,12 +235,46 @@ impl Gateway for Door {
         self.core.apply_manual(request).await
     }
 
-    async fn releases(&self, filter: Filter) -> Result<Page<Release>, Refusal> {
+    async fn answer_approval(&self, request: AnswerApproval) -> Result<ApprovalAnswered, Refusal> {
+        self.core.answer_approval(request).await
+    }
+
+    async fn abandon(&self, request: Abandon) -> Result<Incident, Refusal> {
+        let Abandon {
+            incident,
+            reason,
+            caller,
+        } = request;
+        let engine = self.core.engine().ok_or_else(|| away(&"still starting"))?;
+        match engine.abandon(&incident, &caller.name, &reason).await? {
+            Abandonment::Abandoned | Abandonment::AlreadyAbandoned => {
+                self.core.find_incident(&incident).await
+            }
+            Abandonment::NotOpen => {
+                // 404 for one that never was.
+                let found = self.core.find_incident(&incident).await?;
+                Err(Refusal::Conflict {
+                    code: "incident_over",
+                    reason: format!("incident `{}` is over", found.id),
+                })
+            }
+        }
+    }
+
+    async fn approvals(&self, filter: Filter) -> Result<Page<Approval>, Refusal> {
+        self.core.list_approvals(&filter).await
+    }
+
+    async fn approval(&self, id: ApprovalId) -> Result<Approval, Refusal> {
+        self.core.find_approval(&id).await
+    }
+
+    async fn releases(&self, filter: Filter) -> Result<Page<ReleaseRecord>, Refusal> {
         Ok(self.core.list_releases(&filter))
     }
 
-    async fn deployments(&self, filter: Filter) -> Result<Page<Deployment>, Refusal> {
-        Ok(self.core.list_deployments(&filter))
+    async fn deployments(&self, filter: Filter) -> Result<Page<DeploymentState>, Refusal> {
+        Ok(self.core.list_deployments(&filter).await)
     }
 
     async fn instances(&self, filter: Filter) -> Result<Page<Instance>, Refusal> {
@@ -212,8 +289,35 @@ impl Gateway for Door {
         self.core.list_incidents(&filter).await
     }
 
-    async fn decisions(&self, filter: Filter) -> Result<Page<Decision>, Refusal> {
+    async fn decisions(&self, filter: Filter) -> Result<Page<DecisionRecord>, Refusal> {
         self.core.list_decisions(&filter).await
+    }
+
+    async fn explain(&self, asked: Explain) -> Result<Explanation, Refusal> {
+        match asked {
+            Explain::Moment(moment, zone) => self.core.explain_moment(moment, &zone).await,
+            Explain::Incident(id) => self.core.explain_incident(&id).await,
+            Explain::Body(source, body) => self.core.explain_body(source, &body).await,
+        }
+    }
+
+    async fn canary_rules(&self) -> Result<String, Refusal> {
+        self.core.canary_rules().await
+    }
+
+    async fn targets(
+        &self,
+        service: Option<Service>,
+        env: Option<Env>,
+        port: u16,
+    ) -> Vec<TargetGroup> {
+        self.core
+            .targets(service.as_ref(), env.as_ref(), port)
+            .await
+    }
+
+    async fn info_series(&self) -> String {
+        self.core.info_series().await
     }
 
     async fn incident(&self, id: IncidentId) -> Result<Incident, Refusal> {
@@ -229,13 +333,9 @@ impl Gateway for Door {
     }
 
     async fn modes(&self) -> Result<Vec<ModeSwitch>, Refusal> {
-        let switches = self
-            .core
-            .modes
-            .switches()
-            .await
-            .map_err(|error| away(&error))?;
-        Ok((*switches).clone())
+        let setup = self.core.setup().clone();
+        let switches = self.core.all_switches(&setup).await;
+        switches.map_err(|error| away(&error))
     }
 
     async fn set_mode(&self, change: SetMode) -> Result<Vec<ModeSwitch>, Refusal> {

@@ -1,4 +1,4 @@
-//! What expires: days of decisions and episodes, the ledger's days, old charts.
+//! What expires: days of decisions, episodes and signs of life, the ledger's days, old charts.
 //!
 //! Lanes, marks, budget and holds never do: what was done once must stay known.
 
@@ -13,11 +13,17 @@ use crate::store::{StoreError, keys};
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_hours(1);
+/// How long it can be told which alerts came, and whether anybody was there to take them.
+pub(super) const EPISODES: Duration = Duration::from_hours(7 * 24);
 /// Folders by day, and how long a day is kept.
-const DAYS: [(&str, Duration); 2] = [
+const DAYS: [(&str, Duration); 4] = [
     ("decisions", Duration::from_hours(90 * 24)),
-    ("episodes", Duration::from_hours(7 * 24)),
+    ("episodes", EPISODES),
+    ("presence", EPISODES),
+    ("self-test", EPISODES),
 ];
+/// Canary rules are kept so long after they ended.
+const ARMED: Duration = Duration::from_hours(7 * 24);
 /// Charts are kept as long as their signed addresses work.
 const CHARTS: Duration = super::picture::LINK_LIFETIME;
 
@@ -59,6 +65,9 @@ impl Core {
                 store.delete(&name).await?;
             }
         }
+        self.armed
+            .clear_away(now, clock::before(now, ARMED))
+            .await?;
         let notify = self.setup().notify.clone();
         notify.expire().await
     }

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::audience::audience_of;
 use super::core::Core;
 use super::holds::Held;
 use super::judge::{Gather, Judgement, Occasion};
+use super::self_test;
 use super::setup::Setup;
+use super::spent::without_room;
 use super::tell::{Part, channels_for};
-use crate::act::engine::OpenOutcome;
-use crate::domain::alert::{Alert, AlertGroup, Fingerprint, Source};
-use crate::domain::clock;
+use crate::act::engine::{OpenOutcome, covered_by};
+use crate::domain::alert::{AlertGroup, Fingerprint, Source};
 use crate::domain::context::Resolution;
-use crate::domain::decision::{Decision, Verdict};
+use crate::domain::decision::Verdict;
 use crate::domain::id::{ChannelName, IncidentId, LaneName};
-use crate::domain::lane::{Opened, Origin};
+use crate::domain::lane::Opened;
+use crate::domain::record::Cause;
 use crate::ingest::book::Observation;
 use crate::ingest::episode::Open;
 use crate::ingest::{self};
@@ -29,8 +31,17 @@ use crate::web::api::{Accepted, AlertDelivery, Refusal};
 
 /// The sender comes again after this long.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// Alerts kept with an incident.
-const MAX_KEPT_ALERTS: usize = 20;
+
+/// What opening an incident came to.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// It is open.
+    Opened(IncidentId),
+    /// The lane does not take it now.
+    NotNow,
+    /// The budget of all services is spent, in words.
+    NoRoom(String),
+}
 
 /// What one group came to.
 #[derive(Debug, Default)]
@@ -62,16 +73,26 @@ impl Core {
         self: &Arc<Self>,
         delivery: AlertDelivery,
     ) -> Result<Accepted, Refusal> {
-        let read = ingest::read(delivery.source, &delivery.body, delivery.received_at).map_err(
-            |rejection| Refusal::Invalid {
+        let at = delivery.received_at;
+        let read = ingest::read(delivery.source, &delivery.body, at).map_err(|rejection| {
+            let what = format!("a whole delivery was refused: {rejection}");
+            self.diary.drop_alert(at, None, &what);
+            Refusal::Invalid {
                 code: rejection.code,
                 pointer: rejection.pointer,
                 reason: rejection.reason,
-            },
-        )?;
+            }
+        })?;
+        for ignored in &read.ignored {
+            let what = format!("an alert was left out: {ignored}");
+            self.diary.drop_alert(at, None, &what);
+        }
         let setup = self.setup().clone();
-        let groups = read
-            .groups
+        let (tests, groups) = self_test::split_off(read.groups);
+        for group in tests {
+            self.take_self_tests(group);
+        }
+        let groups = groups
             .iter()
             .map(|group| self.take_group(&setup, group, delivery.deadline));
         let mut accepted = Accepted {
@@ -109,6 +130,7 @@ impl Core {
         let threads = self.threads(group);
         let observation = self.book.observe(group, now);
         self.count_alerts(group, &observation);
+        self.diary.late_copies(group, &observation, now);
         if let Some(note) = observation.note.clone() {
             let core = Arc::clone(self);
             self.ground
@@ -122,10 +144,10 @@ impl Core {
             .filter(|alert| alert.is_firing())
             .map(|alert| alert.fingerprint)
             .collect();
-        let lanes = setup.lanes_named_in(&group.alerts);
+        let lanes = setup.config.lanes_named_in(&group.alerts);
         let view = self.view_with(setup, lanes.clone()).await;
         let open = self.book.open_where(related(group));
-        let resolved = Self::resolve(setup, &view, open);
+        let resolved = self.resolve(setup, &view, open);
         let occasion = Occasion {
             truncated: group.truncated,
             received_at: group.received_at,
@@ -143,6 +165,12 @@ impl Core {
         }
         let mut parts = Vec::new();
         for mut judgement in judgements {
+            if judgement.names_nobody && !group.route_labels.is_empty() {
+                let alerts = judgement.alerts.iter().map(|open| &*open.alert);
+                let resolution = &judgement.resolution;
+                judgement.channels =
+                    audience_of(&setup.config, None, resolution, alerts, &group.route_labels);
+            }
             let of_group = judgement.alerts.iter().map(|open| open.alert.fingerprint);
             let thread = thread_of(&threads, of_group, group);
             let settled = self.settle(&mut judgement, &thread, occasion).await;
@@ -204,14 +232,20 @@ impl Core {
             let opened = self
                 .open_incident(judgement, thread, &judgement.channels)
                 .await?;
-            judgement.decision.incident.clone_from(&opened);
-            if opened.is_none() {
+            match opened {
+                Opening::Opened(id) => judgement.decision.incident = Some(id),
                 // The lane changed under us: asked again with the next look.
-                judgement.decision.verdict = Verdict::Hold;
-                judgement.decision.recheck_at = Some(judgement.decision.at);
+                Opening::NotNow => {
+                    judgement.decision.verdict = Verdict::Hold;
+                    judgement.decision.recheck_at = Some(judgement.decision.at);
+                }
+                Opening::NoRoom(why) => {
+                    judgement.decision.verdict = Verdict::Hold;
+                    without_room(&mut judgement.decision, &why);
+                }
             }
         }
-        self.write_down(&judgement.decision, occasion.received_at)
+        self.write_down(judgement, Cause::Delivery, occasion.received_at)
             .await;
         if judgement.decision.verdict == Verdict::Hold && judgement.wants_rollback {
             self.hold(judgement, thread, occasion.gather).await?;
@@ -245,6 +279,9 @@ impl Core {
             pending: gather == Gather::Later,
         };
         self.holds.put(lane, deployment, rule, held).await?;
+        // What waits for another reason now is not left to its old time.
+        let prefix = keys::hold(lane, deployment, rule);
+        self.holds.ask_again_by(&prefix, decision.recheck_at);
         self.look_at_holds.notify_one();
         Ok(())
     }
@@ -270,82 +307,48 @@ impl Core {
         }
     }
 
-    /// Opens the incident a judgement asks for. None: the lane does not take it now.
+    /// Opens the incident a judgement asks for, one after the other.
     pub(super) async fn open_incident(
         &self,
         judgement: &Judgement,
         thread: &str,
         channels: &[ChannelName],
-    ) -> Result<Option<IncidentId>, StoreError> {
-        let decision = &judgement.decision;
+    ) -> Result<Opening, StoreError> {
         let unknown = |reason: &str| StoreError::Unknown {
             key: "the lane".to_owned(),
             reason: reason.to_owned(),
         };
-        let (Some(engine), Verdict::Rollback(scope), Some(context), Some(target)) = (
-            self.engine(),
-            &decision.verdict,
-            judgement.resolution.context(),
-            &decision.target,
-        ) else {
-            return Ok(None);
+        let (Some(engine), Some(opened)) = (self.engine(), judgement.opening(thread, channels))
+        else {
+            return Ok(Opening::NotNow);
         };
+        let Ok(lane) = LaneName::of(&opened.service, &opened.env) else {
+            return Ok(Opening::NotNow);
+        };
+        let service = opened.service.clone();
+        let setup = self.setup().clone();
+        let _turn = self.opening.lock().await;
+        let no_room = self.no_room(&setup, &service).await;
+        let no_room = no_room.map_err(|why| unknown(&why))?;
+        let state = self.lanes.as_read(&lane).await;
+        // An incident that does it already needs no room of its own.
+        if let Some(why) = no_room
+            && covered_by(&state, &opened).is_none()
+        {
+            return Ok(Opening::NoRoom(why));
+        }
+        let supersedes = state.gives_way(&opened);
         let opened = Opened {
-            service: context.service.clone(),
-            env: context.env.clone(),
-            deployment: context.deployment.id.clone(),
-            release_id: context.release_id.clone(),
-            scope: scope.clone(),
-            hosts: decision.hosts.clone(),
-            target: target.clone(),
-            origin: Origin::Automatic,
-            decision: decision.clone(),
-            thread: thread.to_owned(),
-            channels: channels.to_vec(),
-            alerts: judgement
-                .alerts
-                .iter()
-                .take(MAX_KEPT_ALERTS)
-                .map(|open| Alert::clone(&open.alert))
-                .collect(),
-            supersedes: None,
+            supersedes,
+            ..opened
         };
         match engine.open(opened).await {
-            OpenOutcome::Opened(id) | OpenOutcome::Merged(id) => Ok(Some(id)),
+            OpenOutcome::Opened(id) | OpenOutcome::Merged(id) => Ok(Opening::Opened(id)),
             OpenOutcome::Refused(why) => {
-                tracing::info!(service = %context.service, "an incident was not opened: {why}");
-                Ok(None)
+                tracing::info!(service = %service, "an incident was not opened: {why}");
+                Ok(Opening::NotNow)
             }
             OpenOutcome::Unknown => Err(unknown("nobody can tell whether the incident is open")),
-        }
-    }
-
-    /// Keeps a decision for people who ask why, when it is news.
-    /// `since` is when the delivery, or the look at a hold, began.
-    pub(super) async fn write_down(&self, decision: &Decision, since: Timestamp) {
-        let took = clock::since(self.ground.clock.now(), since);
-        self.numbers
-            .decision(decision.verdict.as_str(), decision.mode.as_str(), took);
-        for verdict in &decision.guards {
-            self.numbers
-                .guard(verdict.guard.as_str(), verdict.outcome.as_str());
-        }
-        if !self.is_news(decision) {
-            return;
-        }
-        tracing::info!(
-            verdict = decision.verdict.as_str(),
-            shadow = decision.shadow,
-            service = decision.service.as_ref().map(AsRef::<str>::as_ref),
-            release.id = decision.release_id.as_ref().map(AsRef::<str>::as_ref),
-            "decided {}: {}",
-            decision.verdict.as_str(),
-            decision.why()
-        );
-        let key = keys::decision(decision.at, &uuid::Uuid::new_v4().simple().to_string());
-        if let Err(error) = self.ground.store.create(&key, decision).await {
-            // Lanes and holds carry the decisions that lead to something; this is for reading.
-            tracing::warn!("a decision could not be kept for `explain`: {error}");
         }
     }
 
@@ -368,7 +371,7 @@ impl Core {
             };
             let Some(fact) = &seen.fact else { continue };
             let resolution = crate::enrich::ladder::resolve(alert, view, &setup.config.services);
-            let channels = channels_for(setup, alert, &resolution);
+            let channels = channels_for(setup, alert, &resolution, &group.route_labels);
             let deployment = |resolution: &Resolution| {
                 resolution
                     .context()
@@ -396,28 +399,9 @@ impl Core {
     }
 }
 
-impl Setup {
-    /// Lanes of the services that alerts name in a label, as `<service>` or `<service>@<version>`.
-    fn lanes_named_in(&self, alerts: &[Alert]) -> BTreeSet<LaneName> {
-        let named: BTreeSet<&str> = alerts
-            .iter()
-            .flat_map(|alert| alert.labels.values())
-            .map(|value| {
-                value
-                    .split_once('@')
-                    .map_or(value.as_str(), |(service, _)| service)
-            })
-            .collect();
-        self.known_lanes()
-            .filter(|(service, _)| named.contains(service.as_str()))
-            .filter_map(|(service, env)| LaneName::of(&service, &env).ok())
-            .collect()
-    }
-}
-
 /// Tells the group's own alerts, and open ones that may stand in the same accusation: those of
 /// the same services.
-fn related(group: &AlertGroup) -> impl Fn(&Open) -> bool {
+pub(crate) fn related(group: &AlertGroup) -> impl Fn(&Open) -> bool {
     let own: BTreeSet<Fingerprint> = group.alerts.iter().map(|alert| alert.fingerprint).collect();
     let services: BTreeSet<&str> = group
         .alerts

@@ -1,32 +1,46 @@
 //! Gathers what is known about accusations and lets `decide` judge them.
+//!
+//! [`Judge`] is the one way from open alerts to decisions. What it asks of the world is
+//! [`Sources`]: the gateway's are [`live`], a rehearsal's are written in a file. So a rule test, an
+//! explanation and a replay of last month run what the gateway runs.
+
+mod escalation;
+mod live;
+mod sources;
+mod surroundings;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::core::Core;
-use super::live;
-use super::setup::Setup;
+use super::audience::audience_of;
 use crate::act::budget::BudgetView as Granted;
+use crate::config::Config;
 use crate::decide::{
     self, Accusation, Accused, ActiveExecution, Answer, BudgetView, EvidenceRequest, Facts,
     LaneView, Limit, OpenAlert, Settings, StableCandidate,
 };
-use crate::domain::alert::{Alert, Fingerprint};
+use crate::domain::alert::{Alert, Fingerprint, Labels};
 use crate::domain::context::{Context, Resolution};
-use crate::domain::decision::Decision;
+use crate::domain::decision::{Decision, Verdict};
 use crate::domain::deployment::Deployment;
 use crate::domain::evidence::{Attribution, Check, Evidence, Verify};
-use crate::domain::id::ChannelName;
-use crate::domain::lane::LaneState;
+use crate::domain::id::{ChannelName, DeploymentId};
+use crate::domain::lane::{LaneState, Opened, Origin};
 use crate::enrich::catalog::View;
 use crate::enrich::{evidence, ladder};
 use crate::ingest::episode::Open;
 
+pub(crate) use sources::Sources;
+use surroundings::surroundings;
+
+/// Alerts kept with an incident.
+const MAX_KEPT_ALERTS: usize = 20;
+
 /// Whether the sources are asked at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gather {
+pub(crate) enum Gather {
     /// Ask them; the answers go into the decision.
     Now(Duration),
     /// The sender can't wait: hold, and ask in the background.
@@ -35,41 +49,88 @@ pub(super) enum Gather {
 
 /// One accusation, judged.
 #[derive(Debug, Clone)]
-pub(super) struct Judgement {
+pub(crate) struct Judgement {
     /// The decision.
-    pub(super) decision: Decision,
+    pub(crate) decision: Decision,
     /// What is accused, as far as the ladder told.
-    pub(super) resolution: Resolution,
+    pub(crate) resolution: Resolution,
     /// The alerts behind it, as last delivered.
-    pub(super) alerts: Vec<Open>,
+    pub(crate) alerts: Vec<Open>,
     /// Who is told.
-    pub(super) channels: Vec<ChannelName>,
+    pub(crate) channels: Vec<ChannelName>,
+    /// No rule names them: routes do.
+    pub(crate) names_nobody: bool,
     /// Whether a rule asks for a rollback here: such a hold is asked again.
-    pub(super) wants_rollback: bool,
+    pub(crate) wants_rollback: bool,
+}
+
+impl Judgement {
+    /// The incident it asks for; None when it asks for none.
+    pub(crate) fn opening(&self, thread: &str, channels: &[ChannelName]) -> Option<Opened> {
+        let decision = &self.decision;
+        let Verdict::Rollback(scope) = &decision.verdict else {
+            return None;
+        };
+        let context = self.resolution.context()?;
+        Some(Opened {
+            service: context.service.clone(),
+            env: context.env.clone(),
+            deployment: context.deployment.id.clone(),
+            release_id: context.release_id.clone(),
+            scope: scope.clone(),
+            hosts: decision.hosts.clone(),
+            target: decision.target.clone()?,
+            origin: Origin::Automatic,
+            decision: decision.clone(),
+            thread: thread.to_owned(),
+            channels: channels.to_vec(),
+            alerts: self
+                .alerts
+                .iter()
+                .take(MAX_KEPT_ALERTS)
+                .map(|open| Alert::clone(&open.alert))
+                .collect(),
+            supersedes: None,
+            approval: decision.consent_given().cloned(),
+        })
+    }
 }
 
 /// What a judgement is made from, beside the alerts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Occasion {
+pub(crate) struct Occasion {
     /// Alerts that were cut from the delivery.
-    pub(super) truncated: u64,
+    pub(crate) truncated: u64,
     /// When the newest delivery came.
-    pub(super) received_at: Timestamp,
+    pub(crate) received_at: Timestamp,
     /// Since when a hold stands, when one is asked again.
-    pub(super) held_since: Option<Timestamp>,
+    pub(crate) held_since: Option<Timestamp>,
     /// Whether to ask the sources.
-    pub(super) gather: Gather,
+    pub(crate) gather: Gather,
     /// Whether the lane's open incident is asked about once more: it is not in its own way.
-    pub(super) again: bool,
+    pub(crate) again: bool,
+}
+
+/// What is judged once more, after it was decided or held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Again<'a> {
+    /// The accused deployment.
+    pub(crate) deployment: Option<&'a DeploymentId>,
+    /// What was decided then.
+    pub(crate) decision: &'a Decision,
+    /// Since when it stands.
+    pub(crate) since: Timestamp,
+    /// Whether it is asked for the lane's open incident, which is not in its own way.
+    pub(crate) own_incident: bool,
 }
 
 /// An open alert and what it accuses.
 #[derive(Debug, Clone)]
-pub(super) struct Resolved {
+pub(crate) struct Resolved {
     /// The alert.
-    pub(super) open: Open,
+    pub(crate) open: Open,
     /// The ladder's answer.
-    pub(super) resolution: Resolution,
+    pub(crate) resolution: Resolution,
 }
 
 /// What evidence is asked about.
@@ -85,32 +146,71 @@ struct World {
     lane: Result<std::sync::Arc<LaneState>, String>,
     active: Result<Vec<ActiveExecution>, String>,
     granted: Result<Granted, String>,
-    modes: Result<decide::Modes, String>,
+    switches: decide::Switches,
     evidence: Option<Evidence>,
 }
 
-impl Core {
+/// Judges by one configuration, asking one set of sources.
+#[derive(Clone, Copy)]
+pub(crate) struct Judge<'a> {
+    /// Policies, services, times and limits.
+    pub(crate) config: &'a Config,
+    /// The world.
+    pub(crate) sources: &'a dyn Sources,
+}
+
+impl Judge<'_> {
     /// Every open alert with what it accuses.
-    pub(super) fn resolve(setup: &Setup, view: &View, open: Vec<Open>) -> Vec<Resolved> {
+    pub(crate) fn resolve(&self, view: &View, open: Vec<Open>) -> Vec<Resolved> {
         let resolve = |open: Open| {
-            let resolution = ladder::resolve(&open.alert, view, &setup.config.services);
+            let resolution = ladder::resolve(&open.alert, view, &self.config.services);
             Resolved { open, resolution }
         };
         open.into_iter().map(resolve).collect()
     }
 
-    /// Judges the accusations that `focus` has a part in.
-    pub(super) async fn judge(
+    /// What is held, or about to be sent, judged once more with fresh evidence: every accusation
+    /// of the same deployment that wants a rollback, that of the same rule first. Another phase
+    /// brings another rule for the same alerts.
+    pub(crate) async fn ask_again(
         &self,
-        setup: &Setup,
+        view: &View,
+        resolved: &[Resolved],
+        asked: Again<'_>,
+    ) -> Vec<Judgement> {
+        let about = |one: &&Resolved| {
+            let context = one.resolution.context();
+            context.is_some_and(|context| Some(&context.deployment.id) == asked.deployment)
+        };
+        let focus = resolved.iter().filter(about);
+        let focus = focus.map(|one| one.open.alert.fingerprint).collect();
+        let occasion = Occasion {
+            truncated: 0,
+            received_at: asked.decision.at,
+            held_since: Some(asked.since),
+            gather: Gather::Now(self.config.timing.evidence_deadline),
+            again: asked.own_incident,
+        };
+        let judgements = self.judge(view, resolved, &focus, occasion).await;
+        let wanting = judgements
+            .into_iter()
+            .filter(|judgement| judgement.wants_rollback);
+        let (same_rule, others): (Vec<_>, Vec<_>) =
+            wanting.partition(|judgement| judgement.decision.rule == asked.decision.rule);
+        same_rule.into_iter().chain(others).collect()
+    }
+
+    /// Judges the accusations that `focus` has a part in.
+    pub(crate) async fn judge(
+        &self,
         view: &View,
         resolved: &[Resolved],
         focus: &BTreeSet<Fingerprint>,
         occasion: Occasion,
     ) -> Vec<Judgement> {
-        let now = self.ground.clock.now();
+        let now = self.sources.now();
         let accused = accused(resolved);
-        let accusations = decide::accuse(&accused, &setup.config.policies, |context| {
+        let accusations = decide::accuse(&accused, &self.config.policies, |context| {
             Ok(context.deployment.phase(now))
         });
         let mut judgements = Vec::new();
@@ -120,10 +220,7 @@ impl Core {
                 .iter()
                 .any(|open| focus.contains(&open.alert.fingerprint))
             {
-                judgements.push(
-                    self.judge_one(setup, view, resolved, &accusation, occasion)
-                        .await,
-                );
+                judgements.push(self.judge_one(view, resolved, &accusation, occasion).await);
             }
         }
         judgements
@@ -131,44 +228,31 @@ impl Core {
 
     async fn judge_one(
         &self,
-        setup: &Setup,
         view: &View,
         resolved: &[Resolved],
         accusation: &Accusation<'_>,
         occasion: Occasion,
     ) -> Judgement {
         let context = accusation.resolution.context();
-        let mut world = self.ask_store(setup, accusation).await;
-        let decision =
-            match self.with_facts(setup, view, accusation, &world, occasion, decide::decide) {
-                Answer::Decided(decision) => *decision,
-                Answer::NeedsEvidence(request) => match (occasion.gather, context) {
-                    (Gather::Now(deadline), Some(context)) => {
-                        let evidence = Asked {
-                            accusation,
-                            context,
-                            request: &request,
-                        };
-                        let live = self
-                            .ask_sources(setup, view, evidence, &mut world, deadline)
-                            .await;
-                        self.decide_again(
-                            setup, view, resolved, accusation, &world, occasion, &live,
-                        )
-                    }
-                    (Gather::Later, _) | (_, None) => {
-                        world.evidence = Some(pending(self.ground.clock.now()));
-                        self.with_facts(
-                            setup,
-                            view,
-                            accusation,
-                            &world,
-                            occasion,
-                            decide::decide_as_is,
-                        )
-                    }
-                },
-            };
+        let mut world = self.ask_store(accusation).await;
+        let decision = match self.with_facts(view, accusation, &world, occasion, decide::decide) {
+            Answer::Decided(decision) => *decision,
+            Answer::NeedsEvidence(request) => match (occasion.gather, context) {
+                (Gather::Now(deadline), Some(context)) => {
+                    let evidence = Asked {
+                        accusation,
+                        context,
+                        request: &request,
+                    };
+                    let live = self.ask_sources(view, evidence, &mut world, deadline).await;
+                    self.decide_again(view, resolved, accusation, &world, occasion, &live)
+                }
+                (Gather::Later, _) | (_, None) => {
+                    world.evidence = Some(pending(self.sources.now()));
+                    self.with_facts(view, accusation, &world, occasion, decide::decide_as_is)
+                }
+            },
+        };
         let alerts = accusation
             .alerts
             .iter()
@@ -183,30 +267,34 @@ impl Core {
                 .filter(|one| alerts.contains(&one.open.alert.fingerprint))
                 .map(|one| one.open.clone())
                 .collect(),
-            channels: Self::audience(setup, rule.map_or(&[][..], |rule| &rule.channels)),
+            channels: audience_of(
+                self.config,
+                rule,
+                &accusation.resolution,
+                accusation.alerts.iter().map(|open| open.alert),
+                &Labels::new(),
+            ),
+            names_nobody: rule.is_none_or(|rule| rule.channels.is_empty()),
             wants_rollback: rule.is_some_and(|rule| rule.action.is_rollback()),
         }
     }
 
     /// What needs no more than the store: modes and the lane.
-    async fn ask_store(&self, setup: &Setup, accusation: &Accusation<'_>) -> World {
+    async fn ask_store(&self, accusation: &Accusation<'_>) -> World {
         let resolution = &accusation.resolution;
         let lane = match resolution.context().map(Context::lane) {
-            Some(Ok(lane)) => self
-                .lanes
-                .refresh(&lane)
-                .await
-                .map_err(|error| error.to_string()),
+            Some(Ok(lane)) => self.sources.lane(&lane).await,
             Some(Err(error)) => Err(error.to_string()),
             None => Err("no deployment is accused".to_owned()),
         };
+        let switches = self
+            .sources
+            .switches(resolution.service(), resolution.env());
         World {
             lane,
             active: Err("not asked yet".to_owned()),
             granted: Err("not asked yet".to_owned()),
-            modes: self
-                .modes_of(setup, resolution.service(), resolution.env())
-                .await,
+            switches: switches.await,
             evidence: None,
         }
     }
@@ -215,7 +303,6 @@ impl Core {
     /// deployment as Spinnaker sees it now.
     async fn ask_sources(
         &self,
-        setup: &Setup,
         view: &View,
         asked: Asked<'_>,
         world: &mut World,
@@ -237,36 +324,23 @@ impl Core {
             context,
             verify: request.verify.as_deref(),
         };
-        let active = tokio::time::timeout(
-            deadline,
-            live::active(setup, &context.service, &context.env),
-        );
-        let deployment = tokio::time::timeout(
-            deadline,
-            live::deployment(setup, &context.service, &context.env, &context.deployment),
-        );
-        let evidence = tokio::time::timeout(deadline, setup.prober.gather(&accused, view));
-        let granted = async {
-            match self.engine() {
-                Some(engine) => engine.budget().await.map_err(|error| error.to_string()),
-                None => Err("still starting".to_owned()),
-            }
-        };
+        let sources = self.sources;
+        let active = tokio::time::timeout(deadline, sources.active(context));
+        let deployment = tokio::time::timeout(deadline, sources.deployment(context));
+        let evidence = tokio::time::timeout(deadline, sources.evidence(&accused, view));
+        let granted = sources.granted();
         let (active, deployment, evidence, granted) =
             tokio::join!(active, deployment, evidence, granted);
         world.active = active.unwrap_or_else(|_| Err(late()));
         world.granted = granted;
-        world.evidence = Some(
-            evidence.unwrap_or_else(|_| unreachable_sources(self.ground.clock.now(), &late())),
-        );
+        world.evidence =
+            Some(evidence.unwrap_or_else(|_| unreachable_sources(self.sources.now(), &late())));
         deployment.unwrap_or_else(|_| Err(late()))
     }
 
     /// Judges again with what Spinnaker says of the deployment now: phase, batches and hosts.
-    #[expect(clippy::too_many_arguments, reason = "each is one thing that is known")]
     fn decide_again(
         &self,
-        setup: &Setup,
         view: &View,
         resolved: &[Resolved],
         accusation: &Accusation<'_>,
@@ -274,7 +348,7 @@ impl Core {
         occasion: Occasion,
         live: &Result<Deployment, String>,
     ) -> Decision {
-        let now = self.ground.clock.now();
+        let now = self.sources.now();
         let members: BTreeSet<Fingerprint> = accusation
             .alerts
             .iter()
@@ -297,16 +371,15 @@ impl Core {
                 .map_err(Clone::clone)
         };
         let accused = accused(&renewed);
-        let again = decide::accuse(&accused, &setup.config.policies, phase);
+        let again = decide::accuse(&accused, &self.config.policies, phase);
         // Another phase can mean another rule; the alerts stay together, so one accusation comes out.
         let again = again.first().unwrap_or(accusation);
-        self.with_facts(setup, view, again, world, occasion, decide::decide_as_is)
+        self.with_facts(view, again, world, occasion, decide::decide_as_is)
     }
 
     /// Calls `judge` with everything that is known.
     fn with_facts<T>(
         &self,
-        setup: &Setup,
         view: &View,
         accusation: &Accusation<'_>,
         world: &World,
@@ -323,24 +396,31 @@ impl Core {
             (None, _) => Err("no deployment is accused"),
         };
         let service = accusation.resolution.service();
+        // What is asked about once more is not in its own way.
+        let own = world.lane.as_ref().ok().and_then(|lane| lane.open.as_ref());
+        let own = own.filter(|_| occasion.again).map(|incident| &incident.id);
         let grants = world.granted.as_ref().map(|granted| {
-            let mine = granted
+            let others = granted
                 .grants
                 .iter()
+                .filter(|grant| Some(&grant.incident) != own);
+            let mine = others
+                .clone()
                 .filter(|grant| Some(&grant.service) == service && !grant.escalation);
-            let overall: Vec<Timestamp> = granted.grants.iter().map(|grant| grant.at).collect();
-            (mine.map(|grant| grant.at).collect::<Vec<_>>(), overall)
+            let mine: Vec<Timestamp> = mine.map(|grant| grant.at).collect();
+            (mine, others.map(|grant| grant.at).collect::<Vec<_>>())
         });
-        let budget = &setup.config.budget;
+        let (fleet, suspects) = surroundings(view, accusation, self.sources.now());
+        let budget = &self.config.budget;
         let limit = |rate: crate::config::Rate| Limit {
             count: rate.count as usize,
             window: rate.per,
         };
         let settings = Settings {
-            max_payload_age: setup.config.timing.max_payload_age,
-            max_hold: setup.config.timing.hold_end,
-            clock_skew: setup.config.timing.skew,
-            recheck: setup.config.timing.sweep.max(Duration::from_secs(1)),
+            max_payload_age: self.config.timing.max_payload_age,
+            max_hold: self.config.timing.hold_end,
+            clock_skew: self.config.timing.skew,
+            recheck: self.config.timing.sweep.max(Duration::from_secs(1)),
             ..Settings::default()
         };
         judge(&Facts {
@@ -348,7 +428,7 @@ impl Core {
             truncated: occasion.truncated,
             received_at: occasion.received_at,
             held_since: occasion.held_since,
-            modes: world.modes.as_ref().copied().map_err(String::as_str),
+            switches: &world.switches,
             evidence: world.evidence.as_ref(),
             lane: world
                 .lane
@@ -356,6 +436,8 @@ impl Core {
                 .map(|lane| LaneView {
                     open: lane.open.as_ref().filter(|_| !occasion.again),
                     closed: &lane.closed,
+                    approvals: &lane.approvals,
+                    own: lane.open.as_ref().filter(|_| occasion.again),
                 })
                 .map_err(String::as_str),
             active: world.active.as_deref().map_err(String::as_str),
@@ -369,8 +451,10 @@ impl Core {
                 }),
                 Err(why) => Err(why.as_str()),
             },
+            fleet: fleet.as_ref().map_err(|why| *why),
+            suspects: &suspects,
             settings: &settings,
-            now: self.ground.clock.now(),
+            now: self.sources.now(),
         })
     }
 }

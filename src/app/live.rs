@@ -1,61 +1,12 @@
-//! What only Spinnaker can say right before something is done: what runs now, and how far the
-//! accused deployment is.
+//! What only Spinnaker can say right before something is done: how far the accused deployment is.
 
 use crate::config::ServiceConfig;
-use crate::decide::ActiveExecution;
 use crate::domain::deployment::Deployment;
 use crate::domain::id::{Env, Service};
-use crate::spinnaker::{ExecutionId, ExecutionStatus, Gate};
+use crate::spinnaker::{ExecutionId, Gate};
 use crate::sync;
 
 use super::setup::Setup;
-
-/// Executions read per pipeline: those that are not terminal are few.
-const ACTIVE_LIMIT: u32 = 20;
-/// Statuses of an execution that may still touch hosts.
-const ACTIVE: [ExecutionStatus; 5] = [
-    ExecutionStatus::NotStarted,
-    ExecutionStatus::Running,
-    ExecutionStatus::Paused,
-    ExecutionStatus::Suspended,
-    ExecutionStatus::Buffered,
-];
-
-/// Executions of the service's pipelines that are not terminal.
-///
-/// # Errors
-/// Why it can't be told, in words.
-pub(super) async fn active(
-    setup: &Setup,
-    service: &Service,
-    env: &Env,
-) -> Result<Vec<ActiveExecution>, String> {
-    let (gate, config) = parts(setup, service)?;
-    let ours = |pipeline: &str| {
-        let deploys = config
-            .deploy
-            .iter()
-            .any(|deploy| deploy.pipeline == pipeline && deploy.env == *env);
-        let rollbacks = [&config.rollback.batch, &config.rollback.full];
-        deploys
-            || rollbacks
-                .into_iter()
-                .flatten()
-                .any(|rollback| rollback.pipeline == pipeline)
-    };
-    let found = gate
-        .application_executions(&config.application, ACTIVE_LIMIT, &ACTIVE, None)
-        .await;
-    let found = found.map_err(|error| error.to_string())?;
-    Ok(found
-        .into_iter()
-        .filter(|execution| ours(&execution.name) && !execution.status.is_terminal())
-        .map(|execution| ActiveExecution {
-            id: execution.id.to_string(),
-            pipeline: execution.name,
-        })
-        .collect())
-}
 
 /// A deployment as Spinnaker sees it now: the catalog's answer may be seconds old.
 ///
@@ -97,7 +48,14 @@ pub(super) async fn deployment(
     sync::deployment_of(&execution, service, config, pipeline).map_err(|error| error.to_string())
 }
 
-fn parts<'a>(setup: &'a Setup, service: &Service) -> Result<(&'a Gate, &'a ServiceConfig), String> {
+/// Gate, and the service's configuration.
+///
+/// # Errors
+/// Which of them is not configured.
+pub(super) fn parts<'a>(
+    setup: &'a Setup,
+    service: &Service,
+) -> Result<(&'a Gate, &'a ServiceConfig), String> {
     let gate = setup.gate.as_ref().ok_or("no Spinnaker is configured")?;
     let config = setup
         .config

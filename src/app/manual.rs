@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use super::active;
 use super::core::Core;
 use super::live;
 use super::setup::Setup;
 use crate::act::engine::OpenOutcome;
-use crate::config::{RollbackPipeline, ServiceConfig};
-use crate::decide::{StableCandidate, hosts_in, stable_target};
-use crate::domain::decision::{Decision, Guard, GuardVerdict, Outcome, Scope, Verdict};
+use crate::config::{ServiceConfig, Way};
+use crate::decide::{self, ByHand, StableCandidate, guards_by_hand, hosts_in, stable_target};
+use crate::domain::decision::{Decision, GuardVerdict, Outcome, Scope, Verdict};
 use crate::domain::deployment::Deployment;
 use crate::domain::id::{LaneName, ReleaseId, Service};
-use crate::domain::lane::{LaneState, Opened, Origin};
+use crate::domain::lane::{Incident, LaneState, Opened, Origin};
 use crate::domain::policy::Mode;
+use crate::enrich::catalog::View;
 use crate::store::StoreError;
 use crate::web::api::{ApplyRollback, Refusal, RollbackOpened, RollbackPlan, RollbackRequest};
 
@@ -80,18 +82,18 @@ impl Core {
             code: "no_target",
             reason,
         })?;
-        let pipeline = pipeline_of(config, service, scope)?;
+        let way = way_of(config, service, scope)?;
         let live = live::deployment(setup, service, env, &deployment).await;
         let known = live.as_ref().map_or(&*deployment, |live| live);
         let hosts = hosts_in(scope, known);
+        let read = live.as_ref().map(drop).map_err(String::as_str);
         let guards = self
             .manual_guards(
                 setup,
-                request,
-                &deployment.release_id,
+                &deployment,
                 &target,
-                &state,
-                &live,
+                state.open.as_ref(),
+                read,
                 &view,
             )
             .await;
@@ -104,7 +106,7 @@ impl Core {
             hosts,
             current: deployment.release_id.clone(),
             target,
-            pipeline: pipeline.pipeline.clone(),
+            pipeline: way.name().to_owned(),
             guards,
             allowed,
         };
@@ -114,51 +116,36 @@ impl Core {
         })
     }
 
-    /// The guards that bind a person too: the kill switch, the lane, a target that is there and
-    /// differs.
-    #[expect(clippy::too_many_arguments, reason = "each is one thing that is known")]
+    /// The guards that bind a person too.
     async fn manual_guards(
         &self,
         setup: &Setup,
-        request: &RollbackRequest,
-        current: &ReleaseId,
+        deployment: &Deployment,
         target: &ReleaseId,
-        state: &LaneState,
-        live: &Result<Deployment, String>,
-        view: &crate::enrich::catalog::View,
+        open: Option<&Incident>,
+        live: Result<(), &str>,
+        view: &View,
     ) -> Vec<GuardVerdict> {
-        let mode = match self
-            .modes_of(setup, Some(&request.service), Some(&request.env))
-            .await
-        {
-            Err(why) => Outcome::Hold(why),
-            Ok(modes) if [modes.global, modes.service, modes.env].contains(&Some(Mode::Off)) => {
-                Outcome::Deny("switched off".to_owned())
-            }
-            Ok(_) => Outcome::Pass("a person asks".to_owned()),
-        };
-        let lane = match &state.open {
-            Some(open) => Outcome::Hold(format!("incident `{}` is open", open.id)),
-            None => Outcome::Pass("free".to_owned()),
-        };
-        let phase = match live {
-            Ok(_) => Outcome::Pass("read from Spinnaker".to_owned()),
-            Err(why) => Outcome::Hold(why.clone()),
-        };
-        let known = view.release(target);
-        let target = match known {
-            _ if target == current => Outcome::Deny(format!("`{target}` is what runs")),
-            None => Outcome::Deny(format!("release `{target}` was never published")),
-            Some(_) => Outcome::Pass(format!("`{target}`")),
-        };
-        [
-            (Guard::Mode, mode),
-            (Guard::Phase, phase),
-            (Guard::Lane, lane),
-            (Guard::Target, target),
-        ]
-        .map(|(guard, outcome)| GuardVerdict { guard, outcome })
-        .to_vec()
+        let (service, env) = (&deployment.service, &deployment.env);
+        let (switches, active) = tokio::join!(
+            self.switches_of(setup, Some(service), Some(env)),
+            active::active(setup, service, env, &deployment.id),
+        );
+        let policy = decide::policy_for(&setup.config.policies, service);
+        let release = view.release(&deployment.release_id);
+        guards_by_hand(&ByHand {
+            switches: &switches,
+            live,
+            open,
+            deployment: &deployment.id,
+            current: &deployment.release_id,
+            release: release.map(AsRef::as_ref),
+            target,
+            target_is_published: view.release(target).is_some(),
+            freeze: policy.map_or(&[], |policy| &policy.guards.freeze),
+            active: active.as_deref().map_err(String::as_str),
+            now: self.ground.clock.now(),
+        })
     }
 
     /// Does it, once per key.
@@ -269,6 +256,9 @@ impl Core {
             evidence: None,
             recheck_at: None,
             incident: None,
+            consent: None,
+            suspects: Vec::new(),
+            escalates: None,
         };
         Opened {
             service: plan.service.clone(),
@@ -288,20 +278,21 @@ impl Core {
             channels: setup.config.default_channels.clone(),
             alerts: Vec::new(),
             supersedes: None,
+            approval: None,
         }
     }
 }
 
-fn pipeline_of<'a>(
+fn way_of<'a>(
     config: &'a ServiceConfig,
     service: &Service,
     scope: &Scope,
-) -> Result<&'a RollbackPipeline, Refusal> {
-    let pipeline = match scope {
+) -> Result<&'a Way, Refusal> {
+    let way = match scope {
         Scope::Batch(_) => &config.rollback.batch,
         Scope::Full => &config.rollback.full,
     };
-    pipeline.as_ref().ok_or_else(|| Refusal::Denied {
+    way.as_ref().ok_or_else(|| Refusal::Denied {
         code: "no_pipeline",
         reason: format!(
             "no pipeline for a {} rollback of `{service}` is configured",
@@ -311,7 +302,7 @@ fn pipeline_of<'a>(
 }
 
 fn target_of(
-    view: &crate::enrich::catalog::View,
+    view: &View,
     deployment: &Deployment,
     state: &LaneState,
     now: jiff::Timestamp,

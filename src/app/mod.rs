@@ -5,23 +5,40 @@
 //! engine of `act` comes back through [`seams`]. What a reload may change is one value,
 //! [`setup::Setup`], swapped whole.
 
+mod active;
+mod arming;
+mod audience;
+pub mod backtest;
 mod compose;
-mod core;
+mod consent;
+pub(crate) mod core;
+mod dry;
+mod escalate;
+mod explain;
 mod gateway;
+mod hearing;
 mod holds;
 mod house;
-mod intake;
-mod judge;
+mod info;
+pub(crate) mod intake;
+pub(crate) mod judge;
 mod live;
 mod manual;
-mod modes;
+pub(crate) mod modes;
 mod picture;
+mod presence;
 mod read;
+mod reappear;
+mod recorded;
 mod reports;
 mod run;
 mod seams;
+mod self_test;
 mod setup;
+mod spent;
 mod tell;
 
 pub use core::Core;
+pub use explain::{from_store, incident_from_store};
 pub use run::{App, Options, Running, StartError};
+pub(crate) use setup::gate_settings;

@@ -167,7 +167,7 @@ impl Core {
             .first()
             .and_then(|line| line.points.last())
             .map(|(_, value)| *value);
-        let chart = chart_of(alert, context, source, data, (from, now));
+        let chart = chart_of(alert.name(), context, source, data, (from, now));
         let alt = alt(&chart, latest);
         let fonts = self.pictures.fonts.clone();
         let png = tokio::task::spawn_blocking(move || chart::render(&chart, &fonts)).await;
@@ -196,13 +196,13 @@ impl Core {
     /// The picture of a report's snapshot; None when it can't be drawn.
     pub(super) async fn report_chart(
         &self,
-        alert: &Alert,
+        title: &str,
         context: Option<&Context>,
         source: &ChartSource,
         data: ChartData,
         window: (jiff::Timestamp, jiff::Timestamp),
     ) -> Option<Bytes> {
-        let chart = chart_of(alert, context, source, data, window);
+        let chart = chart_of(title, context, source, data, window);
         let fonts = self.pictures.fonts.clone();
         let png = tokio::task::spawn_blocking(move || chart::render(&chart, &fonts))
             .await
@@ -238,7 +238,7 @@ fn window(context: Option<&Context>, now: jiff::Timestamp) -> Duration {
 }
 
 fn chart_of(
-    alert: &Alert,
+    title: &str,
     context: Option<&Context>,
     source: &ChartSource,
     data: ChartData,
@@ -246,13 +246,8 @@ fn chart_of(
 ) -> Chart {
     Chart {
         title: match context {
-            Some(context) => format!(
-                "{} · {} · {}",
-                alert.name(),
-                context.release_id,
-                context.env
-            ),
-            None => alert.name().to_owned(),
+            Some(context) => format!("{title} · {} · {}", context.release_id, context.env),
+            None => title.to_owned(),
         },
         unit: match compose::unit(&source.expr) {
             "ratio" => Unit::Ratio,

@@ -5,19 +5,21 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::core::Core;
-use crate::domain::decision::Decision;
 use crate::domain::deployment::{Deployment, Health, Instance};
 use crate::domain::id::{DeploymentId, Env, Host, IncidentId, LaneName, Service};
 use crate::domain::lane::Incident;
-use crate::domain::release::Release;
+use crate::domain::release::{Mark, Release};
+use crate::domain::source::TagRecord;
 use crate::enrich::catalog::{LaneIndex, View};
 use crate::enrich::ladder;
 use crate::report::keep;
 use crate::store::keys;
-use crate::web::api::{AlertRecord, Filter, Page, Refusal, ReportFormat};
+use crate::web::api::{
+    AlertRecord, DeploymentState, Filter, Page, Progress, Refusal, ReleaseRecord, ReportFormat,
+};
 
 impl Core {
-    fn page<T>(&self, view: &View, filter: &Filter, mut items: Vec<T>) -> Page<T> {
+    pub(super) fn page<T>(&self, view: &View, filter: &Filter, mut items: Vec<T>) -> Page<T> {
         let more = items.len() > filter.limit;
         items.truncate(filter.limit);
         let freshness = view.freshness();
@@ -26,10 +28,11 @@ impl Core {
             as_of: freshness.map_or_else(|| self.ground.clock.now(), |freshness| freshness.as_of),
             stale: freshness.is_none_or(|freshness| freshness.stale),
             more,
+            next: None,
         }
     }
 
-    pub(super) fn list_releases(&self, filter: &Filter) -> Page<Release> {
+    pub(super) fn list_releases(&self, filter: &Filter) -> Page<ReleaseRecord> {
         let view = self.catalog.view();
         let fits = |release: &Release| {
             filter
@@ -51,10 +54,15 @@ impl Core {
                 .cmp(&a.created_at)
                 .then_with(|| a.id.cmp(&b.id))
         });
-        self.page(&view, filter, found)
+        let record = |release: Release| ReleaseRecord {
+            mark: view.mark(&release.id).map(|mark| Mark::clone(mark)),
+            source: view.tag(&release.id).map(|tag| TagRecord::clone(tag)),
+            release,
+        };
+        self.page(&view, filter, found).map(record)
     }
 
-    pub(super) fn list_deployments(&self, filter: &Filter) -> Page<Deployment> {
+    pub(super) async fn list_deployments(&self, filter: &Filter) -> Page<DeploymentState> {
         let view = self.catalog.view();
         let fits = |one: &Deployment| {
             filter
@@ -74,7 +82,18 @@ impl Core {
                 .cmp(&a.started_at)
                 .then_with(|| b.id.cmp(&a.id))
         });
-        self.page(&view, filter, found)
+        let mut rules = self.rules_by_deployment().await;
+        let setup = self.setup();
+        let spinnaker = setup.config.spinnaker.as_ref();
+        let deck = spinnaker.and_then(|spinnaker| spinnaker.deck.as_ref());
+        let state = |deployment: Deployment| DeploymentState {
+            phase: deployment.phase(view.now()),
+            progress: Progress::of(&deployment),
+            url: deck.map(|deck| page_of(deck, &deployment)),
+            canary_rules: rules.remove(&deployment.id).unwrap_or_default(),
+            deployment,
+        };
+        self.page(&view, filter, found).map(state)
     }
 
     pub(super) fn list_instances(&self, filter: &Filter) -> Page<Instance> {
@@ -197,44 +216,6 @@ impl Core {
         state.incident(id).cloned().ok_or_else(missing)
     }
 
-    pub(super) async fn list_decisions(&self, filter: &Filter) -> Result<Page<Decision>, Refusal> {
-        let mut found = Vec::new();
-        let mut days = self.ground.store.folders("decisions").await?;
-        days.reverse();
-        'days: for day in days {
-            let mut names = self.ground.store.list(&format!("decisions/{day}")).await?;
-            names.reverse();
-            for name in names {
-                let Some(decision) = self.ground.store.get::<Decision>(&name).await? else {
-                    continue;
-                };
-                let fits = filter
-                    .service
-                    .as_ref()
-                    .is_none_or(|service| decision.service.as_ref() == Some(service))
-                    && filter
-                        .env
-                        .as_ref()
-                        .is_none_or(|env| decision.env.as_ref() == Some(env))
-                    && filter
-                        .release_id
-                        .as_ref()
-                        .is_none_or(|id| decision.release_id.as_ref() == Some(id))
-                    && filter
-                        .deployment_id
-                        .as_ref()
-                        .is_none_or(|id| decision.deployment.as_ref() == Some(id));
-                if fits {
-                    found.push(decision);
-                }
-                if found.len() > filter.limit {
-                    break 'days;
-                }
-            }
-        }
-        Ok(self.page(&self.catalog.view(), filter, found))
-    }
-
     pub(super) async fn read_report(
         &self,
         id: &IncidentId,
@@ -260,6 +241,13 @@ impl Core {
         let bytes = self.ground.store.get_bytes(&keys::chart(id)).await?;
         bytes.ok_or_else(|| Refusal::Missing(format!("chart `{id}`")))
     }
+}
+
+/// A deployment's execution with the logs of its stages, in Spinnaker's pages.
+fn page_of(deck: &url::Url, deployment: &Deployment) -> String {
+    let (base, application) = (deck.as_str(), &deployment.application);
+    let (base, id) = (base.trim_end_matches('/'), &deployment.id);
+    format!("{base}/#/applications/{application}/executions/details/{id}")
 }
 
 /// Who ran what in a lane, from its deployments' batches.

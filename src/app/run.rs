@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -13,24 +13,28 @@ use tokio_util::task::TaskTracker;
 
 use super::core::Core;
 use super::gateway::Door;
+use super::hearing::Hearing;
 use super::holds::Holds;
 use super::modes::ModeStore;
 use super::picture::Pictures;
+use super::presence::Diary;
+use super::recorded::LastDecisions;
 use super::seams::Seams;
+use super::self_test::SelfTests;
 use super::setup::{Ground, Setup, SetupError};
 use crate::act::engine::{Engine, Parts, Settings};
 use crate::act::lane::LaneStore;
+use crate::canary::{ArmedStore, Watch};
 use crate::chart::Fonts;
 use crate::config::load::{self, Secrets};
 use crate::config::{Config, WebConfig};
 use crate::domain::clock::SharedClock;
-use crate::domain::id::{ChannelName, ReplicaId};
+use crate::domain::id::ReplicaId;
 use crate::enrich::catalog::Catalog;
 use crate::ingest::book::EpisodeBook;
 use crate::ingest::episode::EpisodeTiming;
-use crate::notify::{Broken, Ear};
-use crate::store::probe::{Race, race};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
+use crate::store::probe::race;
 use crate::telemetry::metrics::Metrics;
 use crate::web::{self, Access, ServerSettings, Site, SiteSettings, Tls, serve};
 
@@ -99,18 +103,15 @@ impl App {
         let numbers = Arc::new(Metrics::new());
         let clock = Arc::clone(&options.clock);
         let work = TaskTracker::new();
-        let broken = Arc::new(Hearing {
-            numbers: Arc::clone(&numbers),
-            core: OnceLock::new(),
-            work: work.clone(),
-        });
-        let ear: Arc<dyn Ear> = Arc::<Hearing>::clone(&broken);
+        let hearing = Arc::new(Hearing::new(Arc::clone(&numbers), work.clone()));
         let ground = Ground {
             store: store.clone(),
             clock: Arc::clone(&clock),
             me: ReplicaId::random(),
             tasks: work,
-            ear,
+            ear: Arc::<Hearing>::clone(&hearing),
+            limits: Arc::default(),
+            slack_waits: Arc::default(),
         };
         let fonts = Fonts::load(config.chart_font.as_deref())?;
         let timing = config.timing.clone();
@@ -123,7 +124,8 @@ impl App {
             gap: timing.episode_gap,
             remind_after: timing.remind_after,
         };
-        let lanes = LaneStore::new(store.clone(), Arc::clone(&clock), ground.me.clone());
+        let lanes = LaneStore::new(store.clone(), Arc::clone(&clock), ground.me.clone())
+            .with_witness(Arc::<Hearing>::clone(&hearing));
         let setup = Setup::new(config, &ground)?;
         let core = Arc::new(Core {
             book: EpisodeBook::new(store.clone(), ground.me.clone(), episodes, timing.skew),
@@ -131,12 +133,17 @@ impl App {
             lanes: lanes.clone(),
             pictures: Pictures::new(fonts),
             holds: Holds::new(store.clone()),
+            armed: ArmedStore::new(store.clone()),
+            watch: Watch::default(),
+            self_tests: SelfTests::new(store.clone()),
             modes: ModeStore::new(store.clone()),
             engine: OnceLock::new(),
             exclusive: AtomicBool::new(false),
             book_read: AtomicBool::new(false),
             started_at: clock.now(),
-            last_verdicts: Mutex::default(),
+            last_decisions: LastDecisions::default(),
+            diary: Diary::new(clock.now()),
+            opening: tokio::sync::Mutex::default(),
             look_at_holds: Wake::new(),
             setup: ArcSwap::from_pointee(setup),
             numbers,
@@ -150,6 +157,7 @@ impl App {
             recheck: Arc::new(seams.clone()),
             planner: Arc::new(seams.clone()),
             probe: Arc::new(seams.clone()),
+            escalator: Arc::new(seams.clone()),
             reporter: Arc::new(seams.clone()),
             followups: Arc::new(seams),
             settings: Settings {
@@ -160,8 +168,12 @@ impl App {
         });
         // Both are set here and nowhere else.
         drop(core.engine.set(engine));
-        drop(broken.core.set(Arc::downgrade(&core)));
+        hearing.belongs_to(&core);
         core.race(&store).await;
+        let notify = core.setup().notify.clone();
+        if let Err(error) = notify.heed_parkings().await {
+            tracing::warn!("which channels are parked can't be read: {error}");
+        }
         Ok(Self { core, options })
     }
 
@@ -229,14 +241,13 @@ impl Core {
     /// Finds out whether creating a key is exclusive here; without it nothing automatic is done.
     async fn race(&self, store: &Store) {
         let exclusive = match race(store, RACED_KEYS).await {
-            Ok(Race::Exclusive { .. }) => true,
-            Ok(Race::Broken {
-                winners,
-                bad_keys,
-                keys,
-            }) => {
+            Ok(race) if race.is_exclusive() => true,
+            Ok(race) => {
                 tracing::error!(
-                    "automatic rollback stays off: {winners} writers won one key of the store ({bad_keys} of {keys} keys were won wrongly)"
+                    "automatic rollback stays off: {} of {} keys of the store were won wrongly, by {} writers in all",
+                    race.bad_keys,
+                    race.keys,
+                    race.winners
                 );
                 false
             }
@@ -271,7 +282,15 @@ impl Core {
             tasks.spawn(async move { engine.run(token).await });
         }
         let (core, token) = (Arc::clone(self), stop.clone());
+        tasks.spawn(async move { core.keep_watch(token).await });
+        let (core, token) = (Arc::clone(self), stop.clone());
         tasks.spawn(async move { core.keep_house(token).await });
+        let (core, token) = (Arc::clone(self), stop.clone());
+        tasks.spawn(async move { core.keep_presence(token).await });
+        let (core, token) = (Arc::clone(self), stop.clone());
+        tasks.spawn(async move { core.keep_self_testing(token).await });
+        let (core, token) = (Arc::clone(self), stop.clone());
+        tasks.spawn(async move { core.keep_armed(token).await });
         let (core, token, reloader) = (Arc::clone(self), stop.clone(), reloader.clone());
         tasks.spawn(async move { reloader.keep_reloading(&core, token).await });
     }
@@ -315,7 +334,7 @@ impl Core {
             if let Err(error) = setup.notify.sweep_once().await {
                 tracing::warn!("what is owed can't be read: {error}");
             }
-            let every = setup.config.timing.sweep;
+            let every = setup.config.timing.outbox;
             if stop
                 .run_until_cancelled(tokio::time::sleep(every))
                 .await
@@ -338,8 +357,10 @@ impl Running {
 
     /// Stops: no new work is taken, what is in hand is finished within the configured time.
     pub async fn stop(self) {
-        let drain = self.core.setup().config.timing.drain;
+        let setup = self.core.setup().clone();
+        let drain = setup.config.timing.drain;
         self.stop.cancel();
+        setup.notify.retire();
         self.tasks.close();
         self.work.close();
         let all = async {
@@ -418,7 +439,8 @@ impl Reloader {
                 http_timeout,
             });
         }
-        core.setup.store(Arc::new(setup));
+        let old = core.setup.swap(Arc::new(setup));
+        old.notify.retire();
         Ok(())
     }
 
@@ -444,38 +466,5 @@ impl Reloader {
                 refused = Some(digest);
             }
         }
-    }
-}
-
-/// Hears what `notify` goes through.
-#[derive(Debug)]
-struct Hearing {
-    numbers: Arc<Metrics>,
-    core: OnceLock<std::sync::Weak<Core>>,
-    work: TaskTracker,
-}
-
-impl Ear for Hearing {
-    fn attempt(&self, channel: &ChannelName, kind: &'static str, outcome: &'static str) {
-        self.numbers.delivery(channel.as_str(), kind, outcome);
-    }
-
-    fn broken(&self, broken: Broken) {
-        let Some(core) = self.core.get().and_then(std::sync::Weak::upgrade) else {
-            return;
-        };
-        self.work
-            .spawn(async move { core.tell_broken(broken).await });
-    }
-
-    fn owed(&self, count: usize) {
-        self.numbers
-            .outbox_pending
-            .set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    fn store_trouble(&self, doing: &'static str, error: &StoreError) {
-        self.numbers.error("notify", "store");
-        tracing::warn!("the store can't be used for {doing}: {error}");
     }
 }

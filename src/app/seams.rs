@@ -1,23 +1,29 @@
 //! What the engine asks back: guards, plans, recovery, reports, messages.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::core::Core;
-use super::judge::{Gather, Occasion};
+use super::judge::Again;
 use super::live;
 use super::setup::Setup;
-use crate::act::orders::{CantAsk, Order, Seen, Spinnaker, TriggerFailure};
+use crate::act;
+use crate::act::gate::Wish;
+use crate::act::orders::{CantAsk, Order, Outcome, Seen, Spinnaker, TriggerFailure};
 use crate::act::seams::{
     Answer, Followup, Followups, Objection, Page, Planner, Question, Recheck, RecoveryProbe,
     Reporter,
 };
-use crate::domain::decision::{Guard, Outcome, Scope, Verdict};
+use crate::config::{RollbackPipeline, Way};
+use crate::decide::Switches;
+use crate::domain::decision::{Guard, Outcome as Found, Scope};
 use crate::domain::id::{ExecutionId, Host};
-use crate::domain::lane::{Incident, Origin, Plan};
+use crate::domain::lane::{Incident, Origin, Plan, Task};
 use crate::domain::notice::{Execution, Notice, NoticeKind};
+use crate::domain::policy::Mode;
+use crate::domain::record::Cause;
 use crate::enrich::evidence::RecoveryAnswer;
 use crate::notify::Delivery;
 
@@ -31,17 +37,45 @@ const MAX_HOSTS: usize = 50;
 pub(super) struct Seams(pub(super) Weak<Core>);
 
 impl Seams {
-    fn core(&self) -> Option<Arc<Core>> {
+    pub(super) fn core(&self) -> Option<Arc<Core>> {
         self.0.upgrade()
     }
 }
 
-/// Guards that a decision's own incident makes moot while it is sent.
+/// Guards that are asked again right before sending. The alerts were fresh when it was decided;
+/// the lane and the budget are chains that decide for themselves, and so is a person's yes.
 fn concerns_sending(guard: Guard) -> bool {
-    !matches!(
-        guard,
-        Guard::Freshness | Guard::Threshold | Guard::Lane | Guard::Budget
-    )
+    match guard {
+        Guard::KillSwitch
+        | Guard::Mode
+        | Guard::Context
+        | Guard::Verify
+        | Guard::Attribution
+        | Guard::Phase
+        | Guard::Target
+        | Guard::RollbackOfRollback
+        | Guard::Irreversible
+        | Guard::Freeze
+        | Guard::OtherExecutions
+        | Guard::Cooldown
+        | Guard::Capacity => true,
+        Guard::Freshness | Guard::Threshold | Guard::Lane | Guard::Budget | Guard::Approval => {
+            false
+        }
+    }
+}
+
+/// Whether what was decided in one mode may still be done in the mode of now.
+fn unless_stricter(now: Mode, decided_in: Mode) -> Result<(), Objection> {
+    if now >= decided_in {
+        return Ok(());
+    }
+    let words = format!("mode: {} now", now.as_str());
+    Err(match now {
+        // Nobody was asked yet; the mode may be given back.
+        Mode::Approve | Mode::Enforce => Objection::NotNow(words),
+        Mode::Off | Mode::Shadow => Objection::Never(words),
+    })
 }
 
 #[async_trait]
@@ -63,32 +97,26 @@ impl Core {
         if matches!(opened.origin, Origin::Manual { .. }) {
             return self.recheck_manual(&setup, incident).await;
         }
+        if opened.decision.escalates.is_some() {
+            return self
+                .recheck_escalation(&setup, incident, concerns_sending)
+                .await;
+        }
         let view = self.view_with(&setup, [incident.lane.clone()]).await;
-        let resolved = Self::resolve(&setup, &view, self.book.open_alerts());
-        let focus = resolved
-            .iter()
-            .filter(|one| {
-                one.resolution
-                    .context()
-                    .is_some_and(|context| context.deployment.id == opened.deployment)
-            })
-            .map(|one| one.open.alert.fingerprint)
-            .collect();
-        let occasion = Occasion {
-            truncated: 0,
-            received_at: opened.decision.at,
-            held_since: Some(incident.opened_at),
-            gather: Gather::Now(setup.config.timing.evidence_deadline),
-            again: true,
+        let asked = Again {
+            deployment: Some(&opened.deployment),
+            decision: &opened.decision,
+            since: incident.opened_at,
+            own_incident: true,
         };
-        let judgements = self.judge(&setup, &view, &resolved, &focus, occasion).await;
-        let Some(judgement) = judgements
-            .into_iter()
-            .find(|judgement| judgement.wants_rollback)
-        else {
+        let judgements = self.judge_again(&setup, &view, asked).await;
+        let Some(mut judgement) = judgements.into_iter().next() else {
             // A resolved alert never cancels what was decided; the evidence of the decision stands.
             return self.recheck_mode(&setup, incident).await;
         };
+        judgement.decision.incident = Some(incident.id.clone());
+        let at = judgement.decision.at;
+        self.write_down(&judgement, Cause::Recheck, at).await;
         for verdict in judgement
             .decision
             .guards
@@ -97,47 +125,43 @@ impl Core {
         {
             let words = || format!("{}: {}", verdict.guard.as_str(), verdict.outcome.reason());
             match &verdict.outcome {
-                Outcome::Pass(_) => {}
-                Outcome::Hold(_) => return Err(Objection::NotNow(words())),
-                Outcome::Deny(_) => return Err(Objection::Never(words())),
+                Found::Pass(_) => {}
+                Found::Hold(_) => return Err(Objection::NotNow(words())),
+                Found::Deny(_) => return Err(Objection::Never(words())),
             }
         }
-        match (&judgement.decision.verdict, judgement.decision.shadow) {
-            (Verdict::Rollback(_), true) => Err(Objection::Never("mode: shadow now".to_owned())),
-            _ => Ok(()),
-        }
+        unless_stricter(judgement.decision.mode, opened.decision.mode)
     }
 
     async fn recheck_mode(&self, setup: &Setup, incident: &Incident) -> Result<(), Objection> {
-        let opened = &incident.opened;
-        let modes = self
-            .modes_of(setup, Some(&opened.service), Some(&opened.env))
-            .await
-            .map_err(Objection::NotNow)?;
-        let strictest = [modes.global, modes.service, modes.env]
-            .into_iter()
-            .flatten()
-            .min();
-        match strictest {
-            Some(mode) if mode < crate::domain::policy::Mode::Enforce => {
-                Err(Objection::Never(format!("mode: {} now", mode.as_str())))
-            }
-            _ => Ok(()),
-        }
+        let switches = self.switches_for(setup, incident).await?;
+        let service = &incident.opened.service;
+        let policy = crate::decide::policy_for(&setup.config.policies, service);
+        let of_policy = policy.map_or(Mode::Enforce, |policy| policy.guards.mode);
+        unless_stricter(switches.strictest(of_policy), incident.opened.decision.mode)
     }
 
     async fn recheck_manual(&self, setup: &Setup, incident: &Incident) -> Result<(), Objection> {
-        let opened = &incident.opened;
-        let modes = self
-            .modes_of(setup, Some(&opened.service), Some(&opened.env))
-            .await
-            .map_err(Objection::NotNow)?;
-        let off = [modes.global, modes.service, modes.env]
-            .contains(&Some(crate::domain::policy::Mode::Off));
-        if off {
-            Err(Objection::Never("mode: off now".to_owned()))
-        } else {
-            Ok(())
+        self.switches_for(setup, incident).await.map(drop)
+    }
+
+    /// The switches of an incident's lane, none of them off and none unreadable.
+    async fn switches_for(
+        &self,
+        setup: &Setup,
+        incident: &Incident,
+    ) -> Result<Switches, Objection> {
+        let (service, env) = (&incident.opened.service, &incident.opened.env);
+        let switches = self.switches_of(setup, Some(service), Some(env)).await;
+        if let Some(off) = switches.off() {
+            let (reach, words) = (off.reach.as_str(), &off.words);
+            return Err(Objection::Never(format!(
+                "kill_switch: switched off for {reach} {words}"
+            )));
+        }
+        match &switches.unreadable {
+            Some(why) => Err(Objection::NotNow(format!("kill_switch: {why}"))),
+            None => Ok(switches),
         }
     }
 }
@@ -170,64 +194,44 @@ impl Core {
         })?;
         let scope = opened.scope.clone();
         let hosts = self.hosts_now(setup, incident, &scope).await?;
-        let pipeline = match &scope {
+        let way = match &scope {
             Scope::Batch(_) => &config.rollback.batch,
             Scope::Full => &config.rollback.full,
         };
-        let pipeline = pipeline.as_ref().ok_or_else(|| {
+        let way = way.as_ref().ok_or_else(|| {
             Objection::Never(format!(
                 "no pipeline for a {} rollback is configured",
                 scope.kind()
             ))
         })?;
-        let needs_hosts = pipeline
-            .parameters
-            .values()
-            .any(|template| template.names("hosts"));
-        if needs_hosts && hosts.is_empty() {
-            return Err(Objection::Never(
-                "the hosts to roll back are not known".to_owned(),
-            ));
-        }
-        if needs_hosts && hosts.len() > MAX_HOSTS {
-            let many = format!(
-                "{} hosts; at most {MAX_HOSTS} fit the pipeline's parameter",
-                hosts.len()
-            );
-            return Err(Objection::Never(many));
-        }
-        let joined = hosts.iter().map(Host::as_str).collect::<Vec<_>>().join(",");
-        let value = |field: &str| {
-            Some(match field {
-                "target.release_id" => opened.target.to_string(),
-                "target.version" => opened.target.version().to_owned(),
-                "from.release_id" => opened.release_id.to_string(),
-                "from.version" => opened.release_id.version().to_owned(),
-                "hosts" => joined.clone(),
-                "incident.id" => incident.id.to_string(),
-                "attempt" => attempt.to_string(),
-                "service" => opened.service.to_string(),
-                "env" => opened.env.to_string(),
-                _ => return None,
-            })
-        };
-        let mut parameters = std::collections::BTreeMap::new();
-        for (name, template) in &pipeline.parameters {
-            let filled = template.fill(value).ok_or_else(|| {
-                Objection::Never(format!("parameter `{name}` names something unknown"))
-            })?;
-            parameters.insert(name.clone(), filled);
-        }
-        Ok(Plan {
+        let mut plan = Plan {
             application: config.application.clone(),
-            pipeline: pipeline.pipeline.clone(),
+            pipeline: way.name().to_owned(),
             scope,
             hosts,
             from: opened.release_id.clone(),
             target: opened.target.clone(),
-            parameters,
-            admission: pipeline.admission,
-        })
+            parameters: BTreeMap::new(),
+            admission: false,
+            task: None,
+        };
+        if let Way::Pipeline(pipeline) = way {
+            plan.parameters = parameters(pipeline, incident, attempt, &plan.hosts)?;
+            plan.admission = pipeline.admission;
+        } else {
+            let gate = gate(setup).map_err(|CantAsk(why)| Objection::NotNow(why))?;
+            let wish = Wish {
+                application: &config.application,
+                service: &opened.service,
+                env: &opened.env,
+                from: &plan.from,
+                target: &plan.target,
+            };
+            let task = act::gate::task(gate, way, &wish).await?;
+            plan.parameters = task.as_ref().map(Task::fields).unwrap_or_default();
+            plan.task = task.map(Box::new);
+        }
+        Ok(plan)
     }
 
     /// The hosts a scope covers, by the accused deployment as Spinnaker shows it now.
@@ -256,6 +260,53 @@ impl Core {
             hosts
         })
     }
+}
+
+/// A pipeline's parameters, mapped.
+fn parameters(
+    pipeline: &RollbackPipeline,
+    incident: &Incident,
+    attempt: u32,
+    hosts: &[Host],
+) -> Result<BTreeMap<String, String>, Objection> {
+    let opened = &incident.opened;
+    let mut templates = pipeline.parameters.values();
+    let needs_hosts = templates.any(|template| template.names("hosts"));
+    if needs_hosts && hosts.is_empty() {
+        return Err(Objection::Never(
+            "the hosts to roll back are not known".to_owned(),
+        ));
+    }
+    if needs_hosts && hosts.len() > MAX_HOSTS {
+        let many = format!(
+            "{} hosts; at most {MAX_HOSTS} fit the pipeline's parameter",
+            hosts.len()
+        );
+        return Err(Objection::Never(many));
+    }
+    let joined = hosts.iter().map(Host::as_str).collect::<Vec<_>>().join(",");
+    let value = |field: &str| {
+        Some(match field {
+            "target.release_id" => opened.target.to_string(),
+            "target.version" => opened.target.version().to_owned(),
+            "from.release_id" => opened.release_id.to_string(),
+            "from.version" => opened.release_id.version().to_owned(),
+            "hosts" => joined.clone(),
+            "incident.id" => incident.id.to_string(),
+            "attempt" => attempt.to_string(),
+            "service" => opened.service.to_string(),
+            "env" => opened.env.to_string(),
+            _ => return None,
+        })
+    };
+    let mut parameters = BTreeMap::new();
+    for (name, template) in &pipeline.parameters {
+        let filled = template.fill(value).ok_or_else(|| {
+            Objection::Never(format!("parameter `{name}` names something unknown"))
+        })?;
+        parameters.insert(name.clone(), filled);
+    }
+    Ok(parameters)
 }
 
 #[async_trait]
@@ -317,7 +368,7 @@ impl Followups for Seams {
         }
         let setup = core.setup().clone();
         let notice = core.followup_notice(&setup, incident, followup);
-        let channels = Core::audience(&setup, &incident.opened.channels);
+        let channels = setup.config.audience(&incident.opened.channels);
         let fact = format!("{}/{}", incident.id, followup.name());
         let told = core.tell_all(&setup, &channels, notice, &fact).await;
         match told.into_iter().find_map(|delivery| match delivery {
@@ -332,14 +383,14 @@ impl Followups for Seams {
 
 impl Core {
     fn followup_notice(&self, setup: &Setup, incident: &Incident, followup: &Followup) -> Notice {
-        let (kind, subject) = match followup {
-            Followup::Started { .. } => (NoticeKind::RollbackStarted, "rollback started"),
-            Followup::Finished => (NoticeKind::RollbackFinished, "rollback finished"),
-            Followup::Recovery => (NoticeKind::Recovery, "recovery"),
-            Followup::Report { .. } => (NoticeKind::Report, "incident report"),
-            Followup::Page(_) => (NoticeKind::HoldPage, "somebody must look"),
+        let kind = match followup {
+            Followup::Started { .. } => NoticeKind::RollbackStarted,
+            Followup::Finished => NoticeKind::RollbackFinished,
+            Followup::Recovery => NoticeKind::Recovery,
+            Followup::Report { .. } => NoticeKind::Report,
+            Followup::Page(_) => NoticeKind::HoldPage,
         };
-        let mut notice = self.incident_notice(setup, incident, kind, subject);
+        let mut notice = self.incident_notice(setup, incident, kind);
         let detail = match followup {
             Followup::Started { attempt } => Some(format!("attempt {attempt}")),
             Followup::Finished => incident
@@ -350,6 +401,9 @@ impl Core {
             Followup::Report { revision } => Some(format!("revision {revision}")),
             Followup::Page(page) => Some(Page::why(page).to_owned()),
         };
+        if let Followup::Page(_) = followup {
+            "critical".clone_into(&mut notice.severity);
+        }
         match &mut notice.execution {
             Some(execution) => execution.detail = detail,
             None => {
@@ -388,6 +442,14 @@ impl Spinnaker for Seams {
         Spinnaker::execution(gate(&*self.setup()?)?, id).await
     }
 
+    async fn execution_of(&self, order: &Order, id: &ExecutionId) -> Result<Option<Seen>, CantAsk> {
+        Spinnaker::execution_of(gate(&*self.setup()?)?, order, id).await
+    }
+
+    async fn outcome(&self, order: &Order, id: &ExecutionId) -> Result<Outcome, CantAsk> {
+        Spinnaker::outcome(gate(&*self.setup()?)?, order, id).await
+    }
+
     async fn cancel(&self, id: &ExecutionId, reason: &str) -> Result<(), CantAsk> {
         Spinnaker::cancel(gate(&*self.setup()?)?, id, reason).await
     }
@@ -416,6 +478,3 @@ fn gate(setup: &Setup) -> Result<&crate::spinnaker::Gate, CantAsk> {
         .as_ref()
         .ok_or_else(|| CantAsk("no Spinnaker is configured".to_owned()))
 }
-
-/// How long a report waits for each of its sources.
-pub(super) const SECTION_DEADLINE: Duration = Duration::from_secs(2);

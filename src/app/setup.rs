@@ -3,22 +3,28 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use crate::canary;
 use crate::config::channel::Target;
-use crate::config::{Basic, Channel, Config, Spinnaker};
+use crate::config::problem::listed;
+use crate::config::{Basic, Channel, Config, Spinnaker, templates};
 use crate::domain::clock::SharedClock;
 use crate::domain::id::{ChannelName, ReplicaId};
+use crate::domain::notice::Link;
 use crate::domain::secret::Secret;
 use crate::enrich::evidence::Prober;
 use crate::http;
+use crate::notify::channel::slack::Waits;
 use crate::notify::channel::{Notifier, open};
 use crate::notify::render::Renderer;
-use crate::notify::{ChannelSetup, Ear, Notify, NotifySettings};
+use crate::notify::{ChannelSetup, Ear, Limits, Notify, NotifySettings};
+use crate::prometheus::{Alertmanager, RuleSource};
 use crate::spinnaker::{Gate, GateSettings, Login};
 
-use crate::store::Store;
+use crate::store::{Store, keys};
 
 /// Mail has no vendor's limit; the server's own answers govern it.
 const MAIL_PER_MINUTE: u32 = 6_000;
@@ -26,6 +32,8 @@ const MAIL_PER_MINUTE: u32 = 6_000;
 const SLACK_PER_MINUTE: u32 = 60;
 /// WeCom and DingTalk bots.
 const BOT_PER_MINUTE: u32 = 20;
+/// A generic webhook: the operator's own endpoint, which answers 429 when it wants less.
+const WEBHOOK_PER_MINUTE: u32 = 6_000;
 
 /// Why a configuration that was read well can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +61,10 @@ pub(super) struct Setup {
     pub notify: Notify,
     /// Spinnaker, when configured.
     pub gate: Option<Gate>,
+    /// The vmalerts that evaluate canary rules.
+    pub canaries: Vec<RuleSource>,
+    /// Where the self-test's alert goes.
+    pub alertmanager: Option<Alertmanager>,
     /// Asks the metrics store and the trusted rule lists.
     pub prober: Prober,
 }
@@ -70,6 +82,10 @@ pub(super) struct Ground {
     pub tasks: TaskTracker,
     /// Who hears what `notify` goes through.
     pub ear: Arc<dyn Ear>,
+    /// The vendors' windows.
+    pub limits: Arc<Limits>,
+    /// What Slack told to wait.
+    pub slack_waits: Arc<Waits>,
 }
 
 impl Setup {
@@ -82,19 +98,21 @@ impl Setup {
         let http =
             http::client(&settings).map_err(|error| SetupError::new("the HTTP client", error))?;
         let renderer = renderer(&config.root)?;
-        let channels = channels(&config, &http, &renderer, &ground.clock)?;
+        let channels = channels(&config, &http, &renderer, ground)?;
         let notify = NotifySettings {
             channels,
             replicas: config.replicas,
             send_claim: config.timing.send_claim,
+            list: list(&config),
+            limits: Arc::clone(&ground.limits),
         };
         let notify = Notify::new(
             notify,
             ground.store.clone(),
             &ground.clock,
             ground.me.clone(),
-            ground.tasks.clone(),
-            Arc::clone(&ground.ear),
+            &ground.tasks,
+            &ground.ear,
         );
         let gate = config.spinnaker.as_ref().map(gate).transpose()?;
         let clock = Arc::clone(&ground.clock);
@@ -105,10 +123,24 @@ impl Setup {
             &config.timing,
             clock,
         );
+        let problems = canary::render::check(&config, "backstop.yaml");
+        if !problems.is_empty() {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            return Err(SetupError::new("the canary rules", problems.join("\n")));
+        }
+        let canaries = config.vmalert.iter().filter(|vmalert| vmalert.canary);
+        let canaries = canaries.map(|vmalert| RuleSource::new(http.clone(), vmalert));
+        let canaries = canaries.collect();
+        let alertmanager = config
+            .self_test
+            .as_ref()
+            .map(|test| Alertmanager::new(http.clone(), &test.alertmanager));
         Ok(Self {
             config,
             notify,
             gate,
+            canaries,
+            alertmanager,
             prober,
         })
     }
@@ -119,6 +151,11 @@ impl Setup {
 /// # Errors
 /// When the HTTP client can't be built.
 pub(super) fn gate(settings: &Spinnaker) -> Result<Gate, SetupError> {
+    Gate::new(gate_settings(settings)).map_err(|error| SetupError::new("Gate's client", error))
+}
+
+/// Where Gate is and how to log in, as the configuration says.
+pub(crate) fn gate_settings(settings: &Spinnaker) -> GateSettings {
     let login = match (&settings.basic, &settings.bearer) {
         (Some(Basic { username, password }), _) => Login::Basic {
             username: username.clone(),
@@ -127,9 +164,12 @@ pub(super) fn gate(settings: &Spinnaker) -> Result<Gate, SetupError> {
         (None, Some(token)) => Login::Bearer(secret(token)),
         (None, None) => Login::None,
     };
-    let mut gate = GateSettings::new(settings.gate.clone(), login);
-    gate.timeout = settings.timeout;
-    Gate::new(gate).map_err(|error| SetupError::new("Gate's client", error))
+    GateSettings {
+        base_url: settings.gate.clone(),
+        login,
+        tls: settings.tls.clone(),
+        timeout: settings.timeout,
+    }
 }
 
 fn secret(secret: &Secret) -> secrecy::SecretString {
@@ -138,61 +178,72 @@ fn secret(secret: &Secret) -> secrecy::SecretString {
 
 /// The team's templates where it has some, the shipped ones for the rest.
 fn renderer(root: &Path) -> Result<Arc<Renderer>, SetupError> {
-    let folder = root.join("templates/notify");
-    let wrong =
-        |error: &dyn std::fmt::Display| SetupError::new(folder.display().to_string(), error);
-    let mut own = Vec::new();
-    match std::fs::read_dir(&folder) {
-        Ok(entries) => {
-            for entry in entries {
-                let path = entry.map_err(|error| wrong(&error))?.path();
-                let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-                    continue;
-                };
-                if path
-                    .extension()
-                    .is_some_and(|extension| extension == "tera")
-                    && !name.starts_with('.')
-                {
-                    own.push((
-                        name.to_owned(),
-                        std::fs::read_to_string(&path).map_err(|error| wrong(&error))?,
-                    ));
-                }
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(wrong(&error)),
-    }
-    let renderer = if own.is_empty() {
-        Renderer::shipped()
-    } else {
-        Renderer::with(&own)
-    };
-    renderer
+    let wrong = |error: &dyn std::fmt::Display| SetupError::new(templates::FOLDER, error);
+    let own = templates::read(root).map_err(|problems| wrong(&listed(&problems)))?;
+    Renderer::with(&own)
         .map(Arc::new)
-        .map_err(|error| SetupError::new("the message templates", error))
+        .map_err(|error| wrong(&error))
 }
 
 fn channels(
     config: &Config,
     http: &reqwest::Client,
     renderer: &Arc<Renderer>,
-    clock: &SharedClock,
+    ground: &Ground,
 ) -> Result<BTreeMap<ChannelName, ChannelSetup>, SetupError> {
+    let owners = Arc::new(config.owners());
     let mut channels = BTreeMap::new();
     for (name, channel) in &config.channels {
-        let notifier: Arc<dyn Notifier> = open(&channel.settings, http, renderer, clock)
-            .map_err(|error| SetupError::new(format!("channel `{name}`"), error))?;
+        let settings = &channel.settings;
+        let notifier: Arc<dyn Notifier> = open(
+            settings,
+            http,
+            renderer,
+            &ground.clock,
+            &ground.slack_waits,
+            &owners,
+        )
+        .map_err(|error| SetupError::new(format!("channel `{name}`"), error))?;
         channels.insert(
             name.clone(),
             ChannelSetup {
                 notifier,
-                per_minute: per_minute(channel),
+                target: target(name, &settings.target),
+                calls: per_minute(channel),
+                window: Duration::from_mins(1),
             },
         );
     }
     Ok(channels)
+}
+
+/// Who counts our calls: the bot or channel behind an address and a secret. Mail servers count for
+/// themselves.
+fn target(name: &ChannelName, target: &Target) -> String {
+    match target {
+        Target::Email(_) => keys::hashed(&format!("email {name}")),
+        Target::Slack(slack) => {
+            let token = slack.token.expose();
+            keys::hashed(&format!(
+                "slack {} {token} {}",
+                slack.api_url, slack.channel
+            ))
+        }
+        Target::WeCom(bot) => keys::hashed(&format!("wecom {} {}", bot.base_url, bot.key.expose())),
+        Target::DingTalk(robot) => {
+            let token = robot.token.expose();
+            keys::hashed(&format!("dingtalk {} {token}", robot.base_url))
+        }
+        Target::Webhook(hook) => keys::hashed(&format!("webhook {}", hook.url)),
+    }
+}
+
+/// The start page, which lists what fires.
+fn list(config: &Config) -> Option<Link> {
+    config.web.external_url.as_ref().map(|base| Link {
+        text: "Backstop".to_owned(),
+        url: base.to_string(),
+    })
 }
 
 fn per_minute(channel: &Channel) -> u32 {
@@ -202,5 +253,6 @@ fn per_minute(channel: &Channel) -> u32 {
             Target::Email(_) => MAIL_PER_MINUTE,
             Target::Slack(_) => SLACK_PER_MINUTE,
             Target::WeCom(_) | Target::DingTalk(_) => BOT_PER_MINUTE,
+            Target::Webhook(_) => WEBHOOK_PER_MINUTE,
         })
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use super::audience::audience_of;
 use super::compose;
 use super::core::Core;
 use super::setup::Setup;
 use crate::decide;
-use crate::domain::alert::{Alert, AlertGroup, AlertStatus};
+use crate::domain::alert::{Alert, AlertGroup, AlertStatus, Labels};
 use crate::domain::context::{Context, Resolution};
 use crate::domain::decision::Decision;
 use crate::domain::id::ChannelName;
@@ -101,10 +102,11 @@ impl Core {
         deadline: Instant,
     ) -> (Notice, Option<bytes::Bytes>) {
         let now = self.ground.clock.now();
-        let mut notice = compose::blank(NoticeKind::Alert, &part.thread, "", now);
+        let mut notice = Notice::blank(NoticeKind::Alert, &part.thread, "", now);
         compose::with_alerts(&mut notice, part.alerts.iter().copied());
         compose::with_resolution(&mut notice, &part.resolution, now);
         notice.truncated = group.truncated;
+        notice.route_labels.clone_from(&group.route_labels);
         let mut png = None;
         if let Some(first) = part.alerts.first() {
             let half = deadline.saturating_duration_since(Instant::now()) / 2;
@@ -132,11 +134,11 @@ impl Core {
         alert.status = AlertStatus::Resolved;
         let view = self.catalog.view();
         let resolution = crate::enrich::ladder::resolve(&alert, &view, &setup.config.services);
-        let mut notice = compose::blank(NoticeKind::Alert, &expiry.episode.to_string(), "", now);
+        let mut notice = Notice::blank(NoticeKind::Alert, &expiry.episode.to_string(), "", now);
         compose::with_alerts(&mut notice, [&alert]);
         compose::with_resolution(&mut notice, &resolution, now);
         notice.chart_missing = Some("the sender went silent".to_owned());
-        let channels: Vec<ChannelName> = channels_for(&setup, &alert, &resolution)
+        let channels: Vec<ChannelName> = channels_for(&setup, &alert, &resolution, &Labels::new())
             .into_iter()
             .filter(|name| {
                 setup
@@ -149,31 +151,55 @@ impl Core {
         self.tell_all(&setup, &channels, notice, &expiry.fact).await;
     }
 
-    /// A channel refuses for good: people hear of it through the others, once a day.
+    /// A channel refuses for good, or its vendor shut it for minutes: people hear of it through the
+    /// others, once a day, or once for each time it is shut.
     pub(super) async fn tell_broken(&self, broken: Broken) {
         let setup = self.setup().clone();
         let now = self.ground.clock.now();
         let thread = format!("backstop/channel/{}", broken.channel);
-        let mut notice = compose::blank(
+        let mut notice = Notice::blank(
             NoticeKind::OwnTrouble,
             &thread,
-            "a channel refuses messages",
+            match broken.until {
+                Some(_) => "a vendor shut a channel for minutes",
+                None => "a channel refuses messages",
+            },
             now,
         );
         "critical".clone_into(&mut notice.severity);
-        notice.context_missing = Some(format!(
-            "channel `{}` answers {}: {}",
-            broken.channel, broken.code, broken.detail
-        ));
+        let Broken {
+            channel,
+            code,
+            detail,
+            fix,
+            until,
+        } = &broken;
+        let mut said = format!("channel `{channel}` answers {code}: {detail}");
+        if let Some(fix) = fix {
+            said = format!("{said}. What to do: {fix}");
+        }
+        let (said, times) = match until {
+            Some(until) => {
+                let end = until.strftime("%H:%M:%S UTC");
+                let said = format!("{said}; it gets nothing until {end}, and then all it is owed");
+                (said, until.to_string())
+            }
+            None => (said, keys::day(now)),
+        };
+        notice.context_missing = Some(said);
+        let fact = format!("{thread}/{code}/{times}");
         let default = setup.config.default_channels.iter();
-        let others: Vec<ChannelName> = default
-            .chain(setup.notify.channels())
-            .filter(|name| **name != broken.channel)
-            .take(1)
-            .cloned()
-            .collect();
-        let fact = format!("{thread}/{}/{}", broken.code, keys::day(now));
-        self.tell_all(&setup, &others, notice, &fact).await;
+        let others = default.chain(setup.notify.channels());
+        for other in others.filter(|name| **name != broken.channel) {
+            let other = std::slice::from_ref(other);
+            let told = self.tell_all(&setup, other, notice.clone(), &fact).await;
+            // One that hears of it is enough; one that only may is not.
+            let heard =
+                |told: &Delivery| matches!(told, Delivery::Delivered | Delivery::Deduplicated);
+            if told.iter().any(heard) {
+                return;
+            }
+        }
     }
 
     /// Tells a notice to channels; the fact's name keeps it from being told twice.
@@ -203,6 +229,7 @@ pub(super) fn channels_for(
     setup: &Setup,
     alert: &Alert,
     resolution: &Resolution,
+    route_labels: &Labels,
 ) -> Vec<ChannelName> {
     let policy = resolution
         .service()
@@ -211,5 +238,6 @@ pub(super) fn channels_for(
         .context()
         .map(|context: &Context| context.deployment.phase(alert.starts_at));
     let rule = policy.and_then(|policy| decide::select_rule(policy, &alert.labels, phase));
-    Core::audience(setup, rule.map_or(&[][..], |rule| &rule.channels))
+    let alerts = std::iter::once(alert);
+    audience_of(&setup.config, rule, resolution, alerts, route_labels)
 }

@@ -1,6 +1,5 @@
 //! `channels send-test`: one clearly marked message, and what the vendor said to it.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -57,6 +56,8 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         chart_png: None,
         thread: None,
         resume: None,
+        at_most: u32::MAX,
+        plain: false,
     };
     let name = &args.name;
     let receipt = notifier
@@ -86,7 +87,7 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 
 fn call_nobody(target: &mut Target) {
     match target {
-        Target::Email(_) => {}
+        Target::Email(_) | Target::Webhook(_) => {}
         Target::Slack(slack) => slack.mention.clear(),
         Target::WeCom(wecom) => wecom.mention.clear(),
         Target::DingTalk(dingtalk) => {
@@ -103,22 +104,8 @@ fn test_notice() -> Notice {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     Notice {
-        kind: NoticeKind::Alert,
-        thread: format!("test/{}", uuid::Uuid::new_v4().simple()),
-        at: now,
-        subject: "TEST MESSAGE, nothing is wrong".to_owned(),
-        status: AlertStatus::Firing,
         severity: "info".to_owned(),
-        service: None,
-        env: None,
-        release_id: None,
-        version: None,
-        deployment: None,
-        batches: BTreeSet::new(),
-        phase: None,
         context_missing: Some("this is a test, it belongs to no release".to_owned()),
-        stale_as_of: None,
-        hosts: Vec::new(),
         alerts: vec![AlertLine {
             fingerprint: Fingerprint::of(&labels),
             name: "BackstopTest".to_owned(),
@@ -129,20 +116,19 @@ fn test_notice() -> Notice {
                 .to_owned(),
             labels,
         }],
-        truncated: 0,
-        metric: None,
-        chart: None,
         chart_missing: Some("a test draws no chart".to_owned()),
-        decision: None,
-        incident: None,
-        execution: None,
-        links: Vec::new(),
+        ..Notice::blank(
+            NoticeKind::Alert,
+            &format!("test/{}", uuid::Uuid::new_v4().simple()),
+            "TEST MESSAGE, nothing is wrong",
+            now,
+        )
     }
 }
 
 fn refused(name: &ChannelName, error: &SendError) -> Failure {
     let (exit, next) = match error.class {
-        Class::Permanent => (
+        Class::Permanent | Class::Broken => (
             Exit::Findings,
             "sending again will not help: correct the channel's file or the vendor's side"
                 .to_owned(),
@@ -151,7 +137,7 @@ fn refused(name: &ChannelName, error: &SendError) -> Failure {
             Exit::Unreachable,
             format!("the vendor's limit: try again in {} s", wait.as_secs()),
         ),
-        Class::Retry => (
+        Class::Retry | Class::More => (
             Exit::Unreachable,
             "try again; `backstop check --online` asks without a message".to_owned(),
         ),
@@ -160,6 +146,10 @@ fn refused(name: &ChannelName, error: &SendError) -> Failure {
             "the message may have arrived: look before you send again".to_owned(),
         ),
     };
+    let next = match error.fix {
+        Some(fix) => format!("{fix} ({next})"),
+        None => next,
+    };
     Failure::new(exit, format!("{name}: not accepted: {error}")).next(next)
 }
 
@@ -167,6 +157,7 @@ fn proof(receipt: &Receipt) -> String {
     match &receipt.proof {
         Proof::Slack { channel, ts, .. } => format!("Slack channel {channel}, message {ts}"),
         Proof::Email { message_id, .. } => format!("Message-ID {message_id}"),
+        Proof::Webhook { ids } => format!("webhook-id {}", ids.join(" ")),
         Proof::Bot { reference } => format!("look for the reference {reference}"),
     }
 }

@@ -18,6 +18,7 @@ use super::exit::Exit;
 use super::output::{Format, Out, count};
 use super::place::ConfigArgs;
 use super::probe::{self, Probe};
+use crate::canary;
 use crate::config::Config;
 use crate::config::load::{self, Secrets};
 
@@ -83,8 +84,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut probes = Vec::new();
     if let Some(config) = &config {
         let own = templates::check(&config.root);
-        findings.extend(own.into_iter().map(Finding::error));
+        findings.extend(own);
+        let rules = canary::render::check(config, &name);
+        findings.extend(rules.into_iter().map(Finding::error));
         findings.extend(warnings::of(config, &name));
+        let tests = super::test::read(&[], config, &config.root);
+        findings.extend(tests.err().into_iter().flatten().map(Finding::error));
         if args.online && findings.iter().all(|one| one.severity != Severity::Error) {
             probes = probe::all(config, RACE_KEYS).await;
         }

@@ -27,7 +27,7 @@ const SLOW_FSYNC: Duration = Duration::from_millis(100);
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// How many keys writers race for, 16 on each.
+    /// How many rounds writers race for a key, 16 in each; every create is read back and timed.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     store_race: u16,
     /// Let a warning fail it.
@@ -43,7 +43,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (mut probes, clock, anonymous) = tokio::join!(
         probe::all(&config, usize::from(args.store_race)),
         clock(&config, &http),
-        anonymous_webhook(config.spinnaker.as_ref(), &http),
+        anonymous_webhook(config.spinnaker.as_ref()),
     );
     if let Some(folder) = config.store.url.strip_prefix("file:") {
         let folder = PathBuf::from(folder.trim_start_matches("//"));
@@ -95,14 +95,25 @@ fn write_through(folder: &Path) -> std::io::Result<()> {
     written.and(removed)
 }
 
+fn client_with(tls: http::Tls) -> Result<reqwest::Client, http::BuildError> {
+    http::client(&http::Settings {
+        tls,
+        ..http::Settings::default()
+    })
+}
+
 /// Our clock beside those of the systems we talk to.
 async fn clock(config: &Config, http: &reqwest::Client) -> Probe {
     let name = "clock";
     let metrics = config.metrics.as_ref().map(|metrics| &metrics.url);
-    let gate = config.spinnaker.as_ref().map(|spinnaker| &spinnaker.gate);
     let vmalerts = config.vmalert.iter().map(|vmalert| &vmalert.url);
-    let places = metrics.into_iter().chain(gate).chain(vmalerts);
-    let offsets = join_all(places.map(|url| offset(http, url))).await;
+    let plain = metrics.into_iter().chain(vmalerts);
+    let gate = config.spinnaker.as_ref().and_then(|spinnaker| {
+        let http = client_with(spinnaker.tls.clone()).ok()?;
+        Some((&spinnaker.gate, http))
+    });
+    let places = plain.map(|url| (url, http.clone())).chain(gate);
+    let offsets = join_all(places.map(async |(url, http)| offset(&http, url).await)).await;
     let offsets: Vec<(String, i64)> = offsets.into_iter().flatten().collect();
     let worst = offsets.iter().max_by_key(|(_, seconds)| seconds.abs());
     let Some((place, seconds)) = worst else {
@@ -137,9 +148,14 @@ async fn offset(http: &reqwest::Client, url: &Url) -> Option<(String, i64)> {
 
 /// Whether anybody may post to Gate's webhooks, as its default is. The event goes to a source that
 /// no pipeline listens to.
-async fn anonymous_webhook(settings: Option<&Spinnaker>, http: &reqwest::Client) -> Option<Probe> {
+async fn anonymous_webhook(settings: Option<&Spinnaker>) -> Option<Probe> {
     let name = "gate webhooks";
-    let mut url = settings?.gate.clone();
+    let settings = settings?;
+    let http = match client_with(settings.tls.anonymous()) {
+        Ok(http) => http,
+        Err(error) => return Some(Probe::new(name, Verdict::Fail, error.to_string())),
+    };
+    let mut url = settings.gate.clone();
     let source = format!("backstop-doctor-{}", uuid::Uuid::new_v4().simple());
     url.path_segments_mut()
         .ok()?
@@ -160,10 +176,12 @@ async fn anonymous_webhook(settings: Option<&Spinnaker>, http: &reqwest::Client)
             let text = format!("can't tell: the answer was {}", answer.status().as_u16());
             Probe::new(name, Verdict::Skipped, text)
         }
-        Err(error) => {
-            let text = http::CallError::from(error).to_string();
-            Probe::new(name, Verdict::Unreachable, text)
-        }
+        Err(error) => match http::CallError::from(error) {
+            refused if refused.kind == http::CallErrorKind::Auth => {
+                Probe::new(name, Verdict::Ok, "closed to those without a certificate")
+            }
+            error => Probe::new(name, Verdict::Unreachable, error.to_string()),
+        },
     };
     Some(probe)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -128,6 +129,42 @@ impl Gateway {
         self.ask(request).await.map(|reply| reply.body)
     }
 
+    /// Asks for text.
+    ///
+    /// # Errors
+    /// With the exit code the answer stands for.
+    pub(super) async fn text(&self, path: &[&str]) -> Result<String, Failure> {
+        let (status, body) = self
+            .send_bytes(self.http.get(self.url(path)))
+            .await
+            .map_err(|error| self.lost(&error))?;
+        let unusable = |why| Failure::new(Exit::Unreachable, format!("the gateway's answer {why}"));
+        if status == StatusCode::OK {
+            return String::from_utf8(body.to_vec()).map_err(|_| unusable("is not text"));
+        }
+        // Only 200 comes with the whole text.
+        if status.is_success() {
+            return Err(unusable("holds no text"));
+        }
+        Err(refusal(&reply(status, &body)))
+    }
+
+    /// Asks for a JSON document with a query.
+    ///
+    /// # Errors
+    /// With the exit code the answer stands for.
+    pub(super) async fn query(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Value, Failure> {
+        let mut url = self.url(path);
+        url.query_pairs_mut().extend_pairs(query);
+        let call = self.http.get(url);
+        let reply = self.send_call(call).await;
+        read(reply.map_err(|error| self.lost(&error))?).map(|reply| reply.body)
+    }
+
     /// Sends JSON.
     ///
     /// # Errors
@@ -149,15 +186,16 @@ impl Gateway {
     }
 
     async fn ask(&self, request: Request<'_>) -> Result<Reply, Failure> {
-        let reply = self
-            .call(request)
-            .await
-            .map_err(|error| self.lost(&error))?;
-        if reply.status.is_success() {
-            Ok(reply)
-        } else {
-            Err(refusal(&reply))
+        let reply = self.call(request).await;
+        read(reply.map_err(|error| self.lost(&error))?)
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
         }
+        url
     }
 
     /// One call, whatever the answer says.
@@ -165,27 +203,32 @@ impl Gateway {
     /// # Errors
     /// When no answer came.
     pub(super) async fn call(&self, request: Request<'_>) -> Result<Reply, CallError> {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(request.path);
-        }
-        let mut call = self.http.request(request.method, url);
-        if let Some(token) = &self.token {
-            call = call.bearer_auth(token.expose());
-        }
+        let mut call = self.http.request(request.method, self.url(request.path));
         if let Some(key) = request.key {
             call = call.header("idempotency-key", key);
         }
         if let Some(body) = request.body {
             call = call.header("content-type", "application/json").body(body);
         }
+        self.send_call(call).await
+    }
+
+    async fn send_call(&self, call: reqwest::RequestBuilder) -> Result<Reply, CallError> {
+        let (status, body) = self.send_bytes(call).await?;
+        Ok(reply(status, &body))
+    }
+
+    async fn send_bytes(
+        &self,
+        mut call: reqwest::RequestBuilder,
+    ) -> Result<(StatusCode, Bytes), CallError> {
+        if let Some(token) = &self.token {
+            call = call.bearer_auth(token.expose());
+        }
         let response = call.send().await?;
         let status = response.status();
         let body = http::read_body(response, ANSWER_LIMIT).await?;
-        Ok(Reply {
-            status,
-            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
-        })
+        Ok((status, body))
     }
 
     /// What to say when no answer came.
@@ -195,6 +238,25 @@ impl Gateway {
             format!("the gateway at {} gives no answer: {error}", self.address()),
         )
         .next("is it running there? --gateway or BACKSTOP_GATEWAY names another one")
+    }
+}
+
+fn reply(status: StatusCode, body: &[u8]) -> Reply {
+    Reply {
+        status,
+        body: serde_json::from_slice(body).unwrap_or(Value::Null),
+    }
+}
+
+/// A reply, unless it is a refusal.
+///
+/// # Errors
+/// With the exit code the answer stands for.
+pub(super) fn read(reply: Reply) -> Result<Reply, Failure> {
+    if reply.status.is_success() {
+        Ok(reply)
+    } else {
+        Err(refusal(&reply))
     }
 }
 

@@ -4,12 +4,16 @@
 //! here (as defaults of flags) and in [`crate::config::load`] alone. An error is printed once,
 //! with what to do next, and never holds a secret.
 
+mod backtest;
+mod canary;
 mod channels;
 mod check;
 mod completion;
 mod doctor;
 pub mod exit;
+mod explain;
 mod gateway;
+mod lists;
 mod mode;
 pub mod output;
 mod place;
@@ -22,6 +26,7 @@ mod rollback;
 mod schema;
 pub mod serve;
 mod sync;
+mod test;
 
 use std::process::ExitCode;
 
@@ -51,6 +56,8 @@ pub enum Verb {
     Serve(serve::Args),
     /// Check the configuration, rules and channels; with --online also what they reach.
     Check(check::Args),
+    /// Run the unit tests of the rules.
+    Test(test::Args),
     /// Show the exact bodies a channel would send for a recorded alert; sends nothing.
     Render(render::Args),
     /// Work with channels.
@@ -62,6 +69,10 @@ pub enum Verb {
     Doctor(doctor::Args),
     /// Print the JSON schema of a file or a document.
     Schema(schema::Args),
+    /// Say what these rules would have done over recorded history.
+    Backtest(backtest::Args),
+    /// Say why something was decided, or why nothing happened.
+    Explain(explain::Args),
     /// Plan, start or follow a rollback through a gateway.
     #[command(subcommand)]
     Rollback(rollback::Verb),
@@ -71,8 +82,17 @@ pub enum Verb {
     /// Work with releases in the store.
     #[command(subcommand)]
     Release(release::Verb),
-    /// Copy what Spinnaker says about deployments into the store.
+    /// Read deployments from a gateway.
+    #[command(subcommand)]
+    Deployment(lists::DeploymentVerb),
+    /// Read from a gateway which host ran what, and when.
+    #[command(subcommand)]
+    Instance(lists::InstanceVerb),
+    /// Copy what Spinnaker and GitHub say about deployments and releases into the store.
     Sync(sync::Args),
+    /// Bring the rules of armed batches to vmalert.
+    #[command(subcommand)]
+    Canary(canary::Verb),
     /// Print a completion script for a shell.
     Completion(completion::Args),
 }
@@ -110,15 +130,21 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         match verb {
             Verb::Serve(args) => Box::pin(serve::run(args)).await,
             Verb::Check(args) => Box::pin(check::run(args)).await,
+            Verb::Test(args) => Box::pin(test::run(args)).await,
             Verb::Render(args) => Box::pin(render::run(args)).await,
             Verb::Channels(verb) => Box::pin(channels::run(verb)).await,
             Verb::Replay(args) => Box::pin(replay::run(args)).await,
             Verb::Doctor(args) => Box::pin(doctor::run(args)).await,
+            Verb::Backtest(args) => Box::pin(backtest::run(args)).await,
+            Verb::Explain(args) => Box::pin(explain::run(args)).await,
             Verb::Schema(args) => schema::run(&args),
             Verb::Rollback(verb) => Box::pin(rollback::run(verb)).await,
             Verb::Mode(verb) => Box::pin(mode::run(verb)).await,
             Verb::Release(verb) => Box::pin(release::run(verb)).await,
+            Verb::Deployment(verb) => Box::pin(lists::deployments(verb)).await,
+            Verb::Instance(verb) => Box::pin(lists::instances(verb)).await,
             Verb::Sync(args) => Box::pin(sync::run(args)).await,
+            Verb::Canary(verb) => Box::pin(canary::run(verb)).await,
             Verb::Completion(args) => completion::run(&args),
         }
     });

@@ -1,11 +1,11 @@
-//! Where the configuration is, and how a verb gets at it.
+//! Where the configuration is, and how a verb gets at it; how one that keeps running ends.
 
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::config::load::{self, Secrets};
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, listed};
 use crate::store::{self, Store};
 
 /// Taken where no file is named and this one is there.
@@ -43,10 +43,9 @@ impl ConfigArgs {
 
 /// Problems of a configuration a verb can't work with.
 pub(super) fn refuse(problems: &[Problem]) -> Failure {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Failure::new(
         Exit::Findings,
-        format!("the configuration can't be used\n{}", lines.join("\n")),
+        format!("the configuration can't be used\n{}", listed(problems)),
     )
     .next("`backstop check` shows the same and the warnings")
 }
@@ -84,4 +83,14 @@ pub(super) fn store_failed(error: &store::StoreError) -> Failure {
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path)
         .map_err(|error| Failure::usage(format!("`{}` can't be read: {error}", path.display())))
+}
+
+/// Ends with SIGTERM or an interrupt.
+pub(super) async fn signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupt = tokio::signal::ctrl_c() => interrupt,
+    }
 }

@@ -7,20 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use secrecy::SecretString;
 use serde::Serialize;
 
 use super::check::renderer;
 use super::exit::Exit;
 use super::place::open_store;
-use crate::config::{Channel, Config, Metrics, Spinnaker, Vmalert};
+use crate::app::gate_settings;
+use crate::config::{Channel, Config, Metrics, ServiceConfig, Spinnaker, Vmalert};
 use crate::domain::clock::{SharedClock, SystemClock};
-use crate::domain::secret::Secret;
 use crate::http::{self, CallErrorKind};
 use crate::notify::channel::{self as notifier, Class};
-use crate::prometheus::{Client, Options, PromError, RuleSource};
-use crate::spinnaker::{Gate, GateError, GateSettings, Login};
-use crate::store::probe::{Race, race};
+use crate::prometheus::{Ask as _, Client, Options, PromError, RuleList as _, RuleSource};
+use crate::spinnaker::{Gate, GateError, GateSettings, PipelineConfig};
+use crate::store::probe::{Race, WRITERS, race};
 
 /// What came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -131,7 +130,11 @@ pub(super) async fn all(config: &Config, race_keys: usize) -> Vec<Probe> {
     for channel in config.channels.values() {
         asked.push(Box::pin(credentials(config, channel, &http)));
     }
-    join_all(asked).await
+    let mut answers = join_all(asked).await;
+    if let Some(settings) = &config.spinnaker {
+        answers.extend(pipelines(config, settings).await);
+    }
+    answers
 }
 
 /// Whether creating a key is exclusive in the configured store.
@@ -142,24 +145,33 @@ async fn store(config: &Config, keys: usize) -> Probe {
         Err(failure) => return Probe::new(name, Verdict::Unreachable, failure.message),
     };
     let place = store.description().to_owned();
-    match race(&store, keys).await {
-        Ok(Race::Exclusive { keys }) => Probe::new(
-            name,
-            Verdict::Ok,
-            format!("{place}: one winner on each of {keys} raced keys"),
-        ),
-        Ok(Race::Broken {
-            winners,
-            bad_keys,
-            keys,
-        }) => Probe::new(
-            name,
-            Verdict::Fail,
-            format!("{place}: {bad_keys} of {keys} raced keys had not one winner (the last: {winners})"),
-        )
-        .hint("it does not create exclusively: automatic rollback stays off on it; take a store that honours If-None-Match: *"),
-        Err(error) => Probe::new(name, Verdict::Unreachable, format!("{place}: {error}")),
+    let race = match race(&store, keys).await {
+        Ok(race) => race,
+        Err(error) => {
+            return Probe::new(name, Verdict::Unreachable, format!("{place}: {error}"));
+        }
+    };
+    let text = format!("{place}: {}", in_words(&race));
+    if race.is_exclusive() {
+        return Probe::new(name, Verdict::Ok, text);
     }
+    Probe::new(name, Verdict::Fail, text)
+        .hint("it does not create exclusively: automatic rollback stays off on it; take a store that honours If-None-Match: *")
+}
+
+fn in_words(race: &Race) -> String {
+    let ms = |percent| race.percentile(percent).as_secs_f64() * 1e3;
+    let wrong = match race.bad_keys {
+        0 => String::new(),
+        bad => format!(" ({bad} rounds were won wrongly)"),
+    };
+    format!(
+        "{} rounds of {WRITERS} writers, {} winners{wrong}; a create with its read-back took p50 {:.1} ms, p99 {:.1} ms",
+        race.keys,
+        race.winners,
+        ms(50),
+        ms(99)
+    )
 }
 
 async fn metrics(http: &reqwest::Client, settings: &Metrics) -> Probe {
@@ -225,20 +237,53 @@ fn call_verdict(kind: CallErrorKind) -> Verdict {
 /// # Errors
 /// When no HTTP client can be built.
 pub(super) fn gate(settings: &Spinnaker) -> Result<Gate, http::BuildError> {
-    let hidden = |secret: &Secret| SecretString::from(secret.expose());
-    let login = match (&settings.basic, &settings.bearer) {
-        (Some(basic), _) => Login::Basic {
-            username: basic.username.clone(),
-            password: hidden(&basic.password),
-        },
-        (None, Some(token)) => Login::Bearer(hidden(token)),
-        (None, None) => Login::None,
-    };
+    let settings = gate_settings(settings);
     Gate::new(GateSettings {
-        base_url: settings.gate.clone(),
-        login,
         timeout: settings.timeout.min(Duration::from_secs(10)),
+        ..settings
     })
+}
+
+/// Whether each configured pipeline is there, and each rollback pipeline really asks for admission
+/// before anything else. Where Gate can't be asked, the login's answer says so.
+async fn pipelines(config: &Config, settings: &Spinnaker) -> Vec<Probe> {
+    let Ok(gate) = gate(settings) else {
+        return Vec::new();
+    };
+    let asked = config.services.iter().map(async |(name, service)| {
+        let probe = format!("pipelines of {name}");
+        match gate.pipeline_configs(&service.application).await {
+            Ok(saved) => pipelines_of(probe, service, &saved),
+            Err(error) => Probe::new(probe, call_verdict(error.kind()), error.to_string()),
+        }
+    });
+    join_all(asked).await
+}
+
+fn pipelines_of(probe: String, service: &ServiceConfig, saved: &[PipelineConfig]) -> Probe {
+    let deploys = service.deploy.iter();
+    let deploys = deploys.map(|deploy| (deploy.pipeline.as_str(), false));
+    let rollbacks = service.rollback.pipelines();
+    let rollbacks = rollbacks.map(|one| (one.pipeline.as_str(), one.admission));
+    let wrong: Vec<String> = deploys
+        .chain(rollbacks)
+        .filter_map(|(name, admission)| {
+            let Some(found) = saved.iter().find(|one| one.name == name) else {
+                return Some(format!("`{name}` is not there"));
+            };
+            if found.disabled {
+                return Some(format!("`{name}` is disabled"));
+            }
+            let gap = found.admission_gap().filter(|_| admission)?;
+            Some(format!("`{name}`: {gap}"))
+        })
+        .collect();
+    if wrong.is_empty() {
+        let text = "there, and rollbacks ask for admission first";
+        return Probe::new(probe, Verdict::Ok, text);
+    }
+    Probe::new(probe, Verdict::Fail, wrong.join("; "))
+        .hint("deploy/spinnaker has pipelines to start from")
 }
 
 async fn gate_login(settings: &Spinnaker) -> Probe {
@@ -273,10 +318,16 @@ async fn credentials(config: &Config, channel: &Channel, http: &reqwest::Client)
         .hint(format!("backstop channels send-test {}", channel.name())),
         Err(error) => {
             let verdict = match error.class {
-                Class::Permanent => Verdict::Fail,
-                Class::Retry | Class::Wait(_) | Class::MaybeSent => Verdict::Unreachable,
+                Class::Permanent | Class::Broken => Verdict::Fail,
+                Class::Retry | Class::Wait(_) | Class::MaybeSent | Class::More => {
+                    Verdict::Unreachable
+                }
             };
-            Probe::new(name, verdict, error.to_string())
+            let probe = Probe::new(name, verdict, error.to_string());
+            match error.fix {
+                Some(fix) => probe.hint(fix),
+                None => probe,
+            }
         }
     }
 }
@@ -292,5 +343,14 @@ pub(super) fn open_channel(
 ) -> Result<Arc<dyn notifier::Notifier>, String> {
     let renderer = renderer(&config.root).map_err(|failure| failure.message)?;
     let clock: SharedClock = Arc::new(SystemClock);
-    notifier::open(&channel.settings, http, &renderer, &clock).map_err(|error| error.to_string())
+    let owners = Arc::new(config.owners());
+    notifier::open(
+        &channel.settings,
+        http,
+        &renderer,
+        &clock,
+        &Arc::default(),
+        &owners,
+    )
+    .map_err(|error| error.to_string())
 }

@@ -17,7 +17,7 @@ use crate::store::{Store, StoreError, chain, keys};
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
     /// Write a release down, once: what was built, from what, by whom.
-    Publish(publish::Args),
+    Publish(Box<publish::Args>),
     /// Vouch for a release, refuse it, or take that back.
     Mark(MarkArgs),
     /// List a service's releases, newest first.
@@ -80,7 +80,7 @@ impl Word {
 
 pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Publish(args) => publish::run(args).await,
+        Verb::Publish(args) => publish::run(*args).await,
         Verb::Mark(args) => mark(args).await,
         Verb::List(args) => list(args).await,
     }

@@ -63,6 +63,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             chart_png: None,
             thread: None,
             resume: None,
+            at_most: u32::MAX,
+            plain: false,
         };
         let bodies = notifier
             .preview(&outgoing)

@@ -1,8 +1,10 @@
-//! `rollback`: what people do by hand, through a gateway: look at the plan, do it, follow it.
+//! `rollback`: what people do by hand, through a gateway: look at the plan, do it, follow it,
+//! answer what is asked, give up.
 //!
 //! `apply` always shows the plan first and sends what was seen, so that nobody takes back another
 //! release than the one they looked at.
 
+mod answer;
 mod follow;
 mod plan;
 
@@ -34,6 +36,16 @@ pub enum Verb {
     Apply(ApplyArgs),
     /// Show an incident; with --wait until it is over.
     Status(StatusArgs),
+    /// List the rollbacks that wait for a person's yes or no.
+    Approvals(answer::ListArgs),
+    /// Say yes to one of them.
+    Approve(answer::AnswerArgs),
+    /// Say no; binds its deployment and rule until it is cleared.
+    Deny(answer::AnswerArgs),
+    /// Take a no back.
+    Clear(answer::AnswerArgs),
+    /// Give an open incident up: nothing more of it is sent or let in.
+    Abandon(answer::AbandonArgs),
 }
 
 /// What is to be taken back.
@@ -151,6 +163,11 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Plan(args) => show_plan(args).await,
         Verb::Apply(args) => Box::pin(apply(args)).await,
         Verb::Status(args) => status(args).await,
+        Verb::Approvals(args) => answer::list(args).await,
+        Verb::Approve(args) => answer::answer(args, "approve").await,
+        Verb::Deny(args) => answer::answer(args, "deny").await,
+        Verb::Clear(args) => answer::answer(args, "clear").await,
+        Verb::Abandon(args) => answer::abandon(args).await,
     }
 }
 

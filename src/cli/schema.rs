@@ -7,8 +7,10 @@ use schemars::{Schema, schema_for};
 
 use super::exit::Exit;
 use super::output::{Format, Out};
-use crate::config::{policy, raw};
-use crate::domain::{alert, decision, deployment, lane, release};
+use crate::config::{canary, policy, raw};
+use crate::domain::{alert, deployment, lane, record, release};
+use crate::notify::channel::webhook::Payload;
+use crate::rehearsal;
 use crate::report::Record;
 
 /// `schema`
@@ -27,6 +29,10 @@ enum Kind {
     Channel,
     /// A file of `rules/policy/`.
     Policy,
+    /// A file of `rules/canary/`.
+    Canary,
+    /// A file of `rules/tests/`.
+    RuleTest,
     /// A `--web.config.file`.
     WebConfig,
     /// A release's document.
@@ -43,6 +49,8 @@ enum Kind {
     Decision,
     /// The record of an incident's report.
     Report,
+    /// What a `webhook` channel posts.
+    Webhook,
 }
 
 impl Kind {
@@ -51,14 +59,17 @@ impl Kind {
             Self::Config => schema_for!(raw::RawConfig),
             Self::Channel => schema_for!(raw::RawChannel),
             Self::Policy => policy::schema(),
+            Self::Canary => canary::schema(),
+            Self::RuleTest => rehearsal::schema(),
             Self::WebConfig => schema_for!(raw::RawWebConfig),
             Self::Release => schema_for!(release::Release),
             Self::Deployment => schema_for!(deployment::Deployment),
             Self::Instance => schema_for!(deployment::Instance),
             Self::Alert => schema_for!(alert::Alert),
             Self::Incident => schema_for!(lane::Incident),
-            Self::Decision => schema_for!(decision::Decision),
+            Self::Decision => schema_for!(record::DecisionRecord),
             Self::Report => schema_for!(Record),
+            Self::Webhook => schema_for!(Payload<'_>),
         }
     }
 }

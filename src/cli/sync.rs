@@ -1,21 +1,30 @@
-//! `sync`: copies what Spinnaker says about deployments into the store.
+//! `sync`: copies what Spinnaker and GitHub say about deployments and releases into the store.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
 use super::output::{Out, OutputArgs, count};
-use super::place::{ConfigArgs, open_store};
+use super::place::{ConfigArgs, open_store, signal};
 use super::probe;
+use crate::config::Github;
 use crate::config::load::Secrets;
-use crate::sync::{Summary, Syncer};
+use crate::domain::clock::{self, Clock as _, SystemClock};
+use crate::domain::moment;
+use crate::github::{GitHub, GitHubSettings};
+use crate::http::BuildError;
+use crate::sync::{Progress, Reach, Summary, Syncer};
 
 /// `sync`
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("how").required(true).args(["once", "interval"])))]
+#[command(group(clap::ArgGroup::new("how").required(true).args(["once", "interval", "since"])))]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -25,22 +34,41 @@ pub struct Args {
     /// Rounds this far apart, until a signal.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     interval: Option<Duration>,
+    /// One round that goes back so far, such as `90d` or `2026-01-01`, with a progress bar; what
+    /// the store has is not read again, so one that was broken off goes on.
+    #[arg(long, value_name = "MOMENT", value_parser = since, allow_hyphen_values = true)]
+    since: Option<Timestamp>,
+    /// Read executions again that the store has, such as after a template was changed.
+    #[arg(long, conflicts_with = "interval")]
+    again: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.config.load(Secrets::Read)?;
-    let Some(spinnaker) = &config.spinnaker else {
-        let failure = Failure::usage("there is no `spinnaker` in the configuration");
-        return Err(failure.next("set `spinnaker.gate`").into());
-    };
+    if config.spinnaker.is_none() && config.github.is_none() {
+        let failure = Failure::usage("the configuration names neither `spinnaker` nor `github`");
+        return Err(failure
+            .next("set `spinnaker.gate`, `github`, or both")
+            .into());
+    }
     if config.services.is_empty() {
         let failure = Failure::usage("there are no `services` in the configuration");
         return Err(failure.next("name each with its deploy pipelines").into());
     }
-    let gate = probe::gate(spinnaker)?;
-    let syncer = Syncer::new(gate, config.services.clone(), open_store(&config)?);
+    let mut syncer = Syncer::new(config.services.clone(), open_store(&config)?);
+    if let Some(spinnaker) = &config.spinnaker {
+        syncer = syncer.with_gate(probe::gate(spinnaker)?);
+    }
+    if let Some(github) = &config.github {
+        syncer = syncer.with_github(client(github)?, github.interval);
+    }
+    let (since, again) = (args.since, args.again);
+    syncer = syncer.with_reach(Reach { since, again });
+    if since.is_some() {
+        syncer = syncer.with_progress(Arc::new(Bar::new()));
+    }
     match args.interval {
         None => once(&syncer, &args).await,
         Some(pause) => {
@@ -61,37 +89,78 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// How long ago, or a moment.
+fn since(text: &str) -> Result<Timestamp, String> {
+    let now = SystemClock.now();
+    if let Ok(ago) = humantime::parse_duration(text) {
+        return Ok(clock::before(now, ago));
+    }
+    moment::parse(text, now, &TimeZone::UTC).map_err(|error| error.to_string())
+}
+
+/// A bar on stderr, if that is a terminal.
+#[derive(Debug)]
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        let template = "{elapsed_precise} {wide_bar} {pos}/{len} read, {eta} to go";
+        let bar = ProgressBar::new(0);
+        Self(match ProgressStyle::with_template(template) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        })
+    }
+}
+
+impl Progress for Bar {
+    fn found(&self, more: usize) {
+        self.0.inc_length(u64::try_from(more).unwrap_or(u64::MAX));
+    }
+
+    fn read(&self, more: usize) {
+        self.0.inc(u64::try_from(more).unwrap_or(u64::MAX));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+fn client(settings: &Github) -> Result<GitHub, BuildError> {
+    let settings = GitHubSettings {
+        api_url: settings.api_url.clone(),
+        token: settings.token.clone(),
+        timeout: settings.timeout,
+    };
+    GitHub::new(settings, Arc::new(SystemClock))
+}
+
 async fn once(syncer: &Syncer, args: &Args) -> anyhow::Result<ExitCode> {
     let summary = syncer.run_once().await;
     let problems: Vec<String> = summary
         .problems
         .iter()
-        .map(|problem| {
-            let (execution, pipeline) = (&problem.execution, &problem.pipeline);
-            format!(
-                "{}: execution {execution} of `{pipeline}`: {}",
-                problem.service, problem.error
-            )
-        })
+        .map(|problem| format!("{}: {}: {}", problem.service, problem.of, problem.finding))
         .collect();
     let failures: Vec<String> = summary.failures.iter().map(ToString::to_string).collect();
     let document = json!({
         "read": summary.read,
+        "tags": summary.tags,
         "written": summary.written,
         "problems": problems,
         "failures": failures,
     });
     Out::new(args.output.output).show(&document, || {
         let mut lines = vec![format!(
-            "{} read, {} changed",
+            "{} and {} read, {} written",
             count(summary.read, "execution"),
-            count(summary.written.len(), "deployment")
+            count(summary.tags, "tag"),
+            count(summary.written.len(), "document")
         )];
-        lines.extend(
-            problems
-                .iter()
-                .map(|text| format!("  not understood: {text}")),
-        );
+        lines.extend(problems.iter().map(|text| format!("  look at: {text}")));
         lines.extend(failures.iter().map(|text| format!("  not reached: {text}")));
         lines.join("\n")
     })?;
@@ -105,15 +174,5 @@ fn verdict(summary: &Summary) -> Exit {
         Exit::Ok
     } else {
         Exit::Findings
-    }
-}
-
-/// Ends with SIGTERM or an interrupt.
-async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupt = tokio::signal::ctrl_c() => interrupt,
     }
 }

@@ -7,11 +7,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
 use lettre::message::Mailbox;
 use url::Url;
 
 use crate::domain::id::ChannelName;
+use crate::domain::policy::Matcher;
 use crate::domain::secret::Secret;
 
 /// A setting that does not fit its channel.
@@ -34,6 +37,8 @@ pub struct Channel {
     pub locale: Locale,
     /// Whose wall clock times are written in.
     pub time_zone: TimeZone,
+    /// Its people are called only where all of these hold.
+    pub mention_when: Vec<Matcher>,
     /// The vendor's side.
     pub target: Target,
 }
@@ -49,6 +54,8 @@ pub enum Target {
     WeCom(WeCom),
     /// A DingTalk custom robot.
     DingTalk(DingTalk),
+    /// A generic webhook.
+    Webhook(Webhook),
 }
 
 /// The languages the fixed words exist in.
@@ -293,6 +300,36 @@ pub struct DingTalk {
     pub mention_users: Vec<String>,
 }
 
+/// A generic webhook, signed as Standard Webhooks says.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Where messages are posted.
+    pub url: Url,
+    /// Signs them (`whsec_…`).
+    pub secret: Secret,
+    /// Signs them too, while it replaces the first.
+    pub next_secret: Option<Secret>,
+    /// Sent as `Authorization: Bearer`, when the receiver wants one.
+    pub bearer: Option<Secret>,
+    /// Longest body in bytes; more alerts go into further ones.
+    pub max_body: usize,
+}
+
+/// The bytes of a Standard Webhooks secret: `whsec_` and base64 of 24 to 64 bytes.
+///
+/// # Errors
+/// When it is none; the words do not hold it.
+pub fn webhook_key(secret: &Secret) -> Result<Vec<u8>, BadSetting> {
+    let text = secret.expose();
+    let key = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text));
+    match key {
+        Ok(key) if (24..=64).contains(&key.len()) => Ok(key),
+        _ => Err(BadSetting::new(
+            "a signing secret is `whsec_` and the base64 of 24 to 64 random bytes",
+        )),
+    }
+}
+
 /// A user id or phone number that goes into markup: letters, digits and `._+-` only.
 ///
 /// # Errors
@@ -400,6 +437,18 @@ mod tests {
         assert!(mention("zhang.san").is_ok());
         assert!(mention("a>b").is_err());
         assert!(mention("").is_err());
+    }
+
+    #[test]
+    fn a_signing_secret_is_base64_of_enough_bytes() {
+        let secret = |bytes: usize| Secret::new(STANDARD.encode(vec![7; bytes]));
+        assert_eq!(webhook_key(&secret(24)), Ok(vec![7; 24]));
+        let prefixed = Secret::new(format!("whsec_{}", secret(64).expose()));
+        assert_eq!(webhook_key(&prefixed), Ok(vec![7; 64]));
+        for bad in [secret(23), secret(65), Secret::new("whsec_s3cr3t!")] {
+            let error = webhook_key(&bad).unwrap_err().to_string();
+            assert!(!error.contains(bad.expose()), "{error}");
+        }
     }
 
     #[test]

@@ -6,11 +6,19 @@ use lettre::message::Mailbox;
 
 use super::Channel;
 pub(super) use super::channel::base_url;
-use super::channel::{self, DingTalk, Email, Slack, Target, WeCom};
+use super::channel::{self, DingTalk, Email, Slack, Target, WeCom, Webhook};
+use super::load::Secrets;
 use super::place::At;
 use super::problem::{Problem, read_yaml};
-use super::raw::{RawChannel, RawDingtalk, RawEmail, RawSlack, RawWecom};
+use super::raw::{RawChannel, RawDingtalk, RawEmail, RawSlack, RawWebhook, RawWecom, SecretRef};
+use super::route;
 use super::validate::Checker;
+use crate::domain::secret::Secret;
+
+/// A webhook's longest body unless told otherwise.
+const MAX_WEBHOOK_BODY: usize = 256 << 10;
+/// Below this not even the facts without alerts fit.
+const LEAST_WEBHOOK_BODY: usize = 16 << 10;
 
 pub(super) fn read(checker: &mut Checker<'_>, text: &str) -> Option<Channel> {
     let raw: RawChannel = match read_yaml(checker.file, text) {
@@ -32,12 +40,14 @@ pub(super) fn read(checker: &mut Checker<'_>, text: &str) -> Option<Channel> {
     if let Some(at) = raw.rate_per_minute.as_ref().filter(|at| at.value == 0) {
         checker.problem(at, "a channel that may send nothing is no channel");
     }
+    let mention_when = route::matchers(checker, &raw.mention_when);
     let target = target(checker, &raw);
     Some(Channel {
         settings: channel::Channel {
             name: name?,
             locale: locale?,
             time_zone: time_zone?,
+            mention_when,
             target: target?,
         },
         send_resolved: raw.send_resolved.unwrap_or(true),
@@ -46,16 +56,19 @@ pub(super) fn read(checker: &mut Checker<'_>, text: &str) -> Option<Channel> {
 }
 
 fn target(checker: &mut Checker<'_>, raw: &RawChannel) -> Option<Target> {
-    match (&raw.email, &raw.slack, &raw.wecom, &raw.dingtalk) {
-        (Some(raw), None, None, None) => email(checker, raw).map(Target::Email),
-        (None, Some(raw), None, None) => slack(checker, raw).map(Target::Slack),
-        (None, None, Some(raw), None) => wecom(checker, raw).map(Target::WeCom),
-        (None, None, None, Some(raw)) => dingtalk(checker, raw).map(Target::DingTalk),
+    let (mail, slack_bot) = (raw.email.as_ref(), raw.slack.as_ref());
+    let (group, robot) = (raw.wecom.as_ref(), raw.dingtalk.as_ref());
+    match (mail, slack_bot, group, robot, raw.webhook.as_ref()) {
+        (Some(raw), None, None, None, None) => email(checker, raw).map(Target::Email),
+        (None, Some(raw), None, None, None) => slack(checker, raw).map(Target::Slack),
+        (None, None, Some(raw), None, None) => wecom(checker, raw).map(Target::WeCom),
+        (None, None, None, Some(raw), None) => dingtalk(checker, raw).map(Target::DingTalk),
+        (None, None, None, None, Some(raw)) => webhook(checker, raw).map(Target::Webhook),
         _ => {
             let problem = Problem::at(
                 checker.file,
                 raw.name.place,
-                "a channel is exactly one of email, slack, wecom, dingtalk",
+                "a channel is exactly one of email, slack, wecom, dingtalk, webhook",
             );
             checker.problems.push(problem);
             None
@@ -126,6 +139,38 @@ fn dingtalk(checker: &mut Checker<'_>, raw: &RawDingtalk) -> Option<DingTalk> {
         mention_mobiles: mentions(checker, &raw.mention_mobiles),
         mention_users: mentions(checker, &raw.mention_users),
     })
+}
+
+fn webhook(checker: &mut Checker<'_>, raw: &RawWebhook) -> Option<Webhook> {
+    let max_body = match &raw.max_body {
+        None => MAX_WEBHOOK_BODY,
+        Some(at) if at.value < LEAST_WEBHOOK_BODY => {
+            checker.problem(at, format!("a message needs {LEAST_WEBHOOK_BODY} bytes"));
+            return None;
+        }
+        Some(at) => at.value,
+    };
+    Some(Webhook {
+        url: checker.url(&raw.url)?,
+        secret: signing_secret(checker, &raw.secret)?,
+        next_secret: match &raw.next_secret {
+            None => None,
+            Some(at) => Some(signing_secret(checker, at)?),
+        },
+        bearer: match &raw.bearer {
+            None => None,
+            Some(at) => Some(checker.secret(at)?),
+        },
+        max_body,
+    })
+}
+
+fn signing_secret(checker: &mut Checker<'_>, at: &At<SecretRef>) -> Option<Secret> {
+    let secret = checker.secret(at)?;
+    if checker.secrets == Secrets::Read {
+        checker.with(at, |_| channel::webhook_key(&secret))?;
+    }
+    Some(secret)
 }
 
 fn mentions(checker: &mut Checker<'_>, raw: &[At<String>]) -> Vec<String> {

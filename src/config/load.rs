@@ -1,13 +1,14 @@
 //! Reads the files and secrets; the only place that reads the environment.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use sha2::{Digest as _, Sha256};
 
+use super::canary::SHIPPED_TEMPLATES;
 use super::problem::{Problem, read_yaml};
 use super::raw::{RawWebConfig, SecretRef};
-use super::validate::{self, Files};
+use super::validate::{self, CanaryText, Files};
 use super::{Config, TlsFiles, WebConfig};
 use crate::domain::secret::Secret;
 
@@ -143,6 +144,7 @@ fn read_files(file: Option<&Path>) -> Result<Files, Vec<Problem>> {
             main: (String::new(), "{}".to_owned()),
             policies: shipped,
             channels: Vec::new(),
+            canary: shipped_canary(),
             digest: "shipped".to_owned(),
         });
     };
@@ -153,8 +155,15 @@ fn read_files(file: Option<&Path>) -> Result<Files, Vec<Problem>> {
     let main = (file.display().to_string(), read(file)?);
     let mut policies = read_folder(&root.join("rules/policy"))?;
     let channels = read_folder(&root.join("channels"))?;
+    let mut canary = read_canary(&root.join("rules/canary"))?;
     for (name, text) in std::iter::once(&main).chain(&policies).chain(&channels) {
         take(name, text);
+    }
+    for file in &canary {
+        take(&file.name, &file.text);
+    }
+    if canary.iter().all(|file| file.service.is_some()) {
+        canary.extend(shipped_canary());
     }
     if policies.is_empty() {
         policies = shipped;
@@ -165,37 +174,95 @@ fn read_files(file: Option<&Path>) -> Result<Files, Vec<Problem>> {
         main,
         policies,
         channels,
+        canary,
         digest,
     })
 }
 
-/// The YAML files of a folder, by name; none when there is no such folder.
-fn read_folder(folder: &Path) -> Result<Vec<(String, String)>, Vec<Problem>> {
+/// The shipped templates of canary rules, for every service.
+fn shipped_canary() -> Vec<CanaryText> {
+    let file = |(name, text): &(&str, &str)| CanaryText {
+        service: None,
+        name: (*name).to_owned(),
+        text: (*text).to_owned(),
+    };
+    SHIPPED_TEMPLATES.iter().map(file).collect()
+}
+
+/// Templates of canary rules: those in the folder for every service, those in a folder below it
+/// for the service it is named after.
+fn read_canary(folder: &Path) -> Result<Vec<CanaryText>, Vec<Problem>> {
+    let file = |service: Option<&str>, (name, text)| CanaryText {
+        service: service.map(str::to_owned),
+        name,
+        text,
+    };
+    let mut found: Vec<_> = read_folder(folder)?
+        .into_iter()
+        .map(|one| file(None, one))
+        .collect();
+    for below in folders(folder)? {
+        let files = read_folder(&folder.join(&below))?;
+        found.extend(files.into_iter().map(|one| file(Some(&below), one)));
+    }
+    Ok(found)
+}
+
+/// The folders below `folder`, by name; none when there is no such folder.
+fn folders(folder: &Path) -> Result<Vec<String>, Vec<Problem>> {
+    let mut names: Vec<String> = entries(folder)?
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// What is in a folder and not hidden; nothing when there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    let problem = |error: io::Error| {
+        vec![Problem::of_file(
+            &folder.display().to_string(),
+            error.to_string(),
+        )]
+    };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(vec![Problem::of_file(
-                &folder.display().to_string(),
-                error.to_string(),
-            )]);
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(problem(error)),
     };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let paths: Vec<PathBuf> = paths.collect::<io::Result<_>>().map_err(problem)?;
     // ConfigMaps mount hidden folders (`..data`) beside the files.
-    let is_ours = |path: &PathBuf| {
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        !hidden
-            && path
-                .extension()
-                .is_some_and(|extension| extension == "yaml" || extension == "yml")
+    let is_hidden = |path: &PathBuf| {
+        let name = path.file_name();
+        name.is_some_and(|name| name.to_string_lossy().starts_with('.'))
     };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(is_ours)
-        .collect();
+    Ok(paths.into_iter().filter(|path| !is_hidden(path)).collect())
+}
+
+/// The YAML files of a folder, by name; none when there is no such folder.
+///
+/// # Errors
+/// Every file that can't be read.
+pub fn read_folder(folder: &Path) -> Result<Vec<(String, String)>, Vec<Problem>> {
+    read_ending(folder, &["yaml", "yml"])
+}
+
+/// The files of a folder that end so, by name; none when there is no such folder.
+///
+/// # Errors
+/// Every file that can't be read.
+pub(super) fn read_ending(
+    folder: &Path,
+    extensions: &[&str],
+) -> Result<Vec<(String, String)>, Vec<Problem>> {
+    let is_ours = |path: &PathBuf| {
+        let extension = path.extension();
+        extension.is_some_and(|extension| extensions.iter().any(|ours| extension == *ours))
+    };
+    let mut paths: Vec<PathBuf> = entries(folder)?.into_iter().filter(is_ours).collect();
     paths.sort();
     paths
         .into_iter()
@@ -203,7 +270,11 @@ fn read_folder(folder: &Path) -> Result<Vec<(String, String)>, Vec<Problem>> {
         .collect()
 }
 
-fn read(path: &Path) -> Result<String, Vec<Problem>> {
+/// Reads a file that people write, up to a size no such file has.
+///
+/// # Errors
+/// That it can't be read.
+pub fn read(path: &Path) -> Result<String, Vec<Problem>> {
     let problem = |text: String| vec![Problem::of_file(&path.display().to_string(), text)];
     let size = fs::metadata(path)
         .map_err(|error| problem(format!("can't be read: {error}")))?

@@ -3,16 +3,24 @@
 //! `raw` mirrors the YAML, `validate` turns it into [`Config`] and reports every problem with its
 //! place, `load` reads files and resolves secrets. Nothing here reaches the network.
 
+pub mod canary;
 pub mod channel;
 mod channels;
+mod freeze;
+mod github;
+mod known;
 pub mod load;
 pub mod matcher;
-mod place;
+pub mod place;
 pub mod policy;
 pub mod problem;
 pub mod raw;
+pub mod rollback;
+pub mod route;
 pub mod services;
 pub mod template;
+pub mod templates;
+pub mod tls;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -25,7 +33,12 @@ use crate::domain::deployment::Strategy;
 use crate::domain::id::{ChannelName, Env, Service};
 use crate::domain::policy::{Mode, Policy};
 use crate::domain::secret::Secret;
+use crate::http::Tls;
 pub use crate::store::StoreSettings;
+pub use canary::{Canary, ServiceCanary};
+pub use github::Github;
+pub use rollback::{Rollback, RollbackPipeline, ServerGroupRollback, UndoRollout, Way};
+pub use route::Route;
 pub use template::Template;
 
 /// Everything the gateway and its companions are told.
@@ -43,14 +56,24 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// The vmalerts whose rule lists are trusted.
     pub vmalert: Vec<Vmalert>,
+    /// How canary rules are made.
+    pub canary: Canary,
+    /// The self-test. None: none is sent, and none is missed.
+    pub self_test: Option<SelfTest>,
     /// Spinnaker's Gate. None: nothing can be taken back.
     pub spinnaker: Option<Spinnaker>,
+    /// GitHub. None: tags, authors and commits are not known.
+    pub github: Option<Github>,
     /// What each source of alerts may cause.
     pub sources: Sources,
     /// Modes above the policies': the strictest of all that apply wins.
     pub mode: Option<Mode>,
+    /// A file of switches, read when a decision needs it.
+    pub mode_file: Option<PathBuf>,
     /// Who is told what no rule matches.
     pub default_channels: Vec<ChannelName>,
+    /// Who is told where no rule names channels.
+    pub routes: Vec<Route>,
     /// How many automatic rollbacks there may be.
     pub budget: Budget,
     /// The services we know.
@@ -159,10 +182,41 @@ pub struct Spinnaker {
     pub basic: Option<Basic>,
     /// Bearer token.
     pub bearer: Option<Secret>,
+    /// Whom we trust there, and the certificate we show.
+    pub tls: Tls,
     /// Longest wait for one call.
     pub timeout: Duration,
     /// Spinnaker's web pages (Deck), for links.
     pub deck: Option<Url>,
+}
+
+/// The service that only the self-test has.
+pub const SELF_TEST_SERVICE: &str = "backstop-self-test";
+
+/// An Alertmanager that is given alerts.
+#[derive(Debug, Clone)]
+pub struct Alertmanager {
+    /// Prefix before `/api/v2/…`.
+    pub url: Url,
+    /// Basic login.
+    pub basic: Option<Basic>,
+    /// Bearer token.
+    pub bearer: Option<Secret>,
+}
+
+/// A synthetic alert that must come back.
+#[derive(Debug, Clone)]
+pub struct SelfTest {
+    /// Where it is sent to.
+    pub alertmanager: Alertmanager,
+    /// How often.
+    pub every: Duration,
+    /// People are paged when none has come through for so long.
+    pub missing_after: Duration,
+    /// Whether vmalert's own is expected as well.
+    pub vmalert: bool,
+    /// Who is paged; empty: `default_channels`.
+    pub channels: Vec<ChannelName>,
 }
 
 /// What each source of alerts may cause.
@@ -197,14 +251,22 @@ pub struct ServiceConfig {
     pub application: String,
     /// Its deploy pipelines.
     pub deploy: Vec<DeployPipeline>,
-    /// Its rollback pipelines.
+    /// Its ways back.
     pub rollback: Rollback,
+    /// Other pipelines of the application that touch nothing of it: their executions hold nothing.
+    pub harmless_pipelines: Vec<String>,
     /// The recovery question. None: a rollback ends `unverified`.
     pub recovery: Option<Recovery>,
+    /// What it says about its canary rules.
+    pub canary: ServiceCanary,
     /// A mode above the policy's.
     pub mode: Option<Mode>,
     /// Prefix of git tags that is not part of the version, such as `v`.
     pub tag_prefix: String,
+    /// Its repository's web page: what `sync` reads from GitHub, and links that compare releases.
+    pub repository: Option<Url>,
+    /// The team it belongs to, for routes and mentions.
+    pub owner: Option<String>,
 }
 
 /// One deploy pipeline and where its facts are read from.
@@ -224,27 +286,6 @@ pub struct DeployPipeline {
     pub batch: Option<Template>,
     /// The hosts of a stage: a template over `stage.context`, a list or comma-joined.
     pub hosts: Option<Template>,
-}
-
-/// A service's rollback pipelines.
-#[derive(Debug, Clone, Default)]
-pub struct Rollback {
-    /// Takes batches back. None: not possible.
-    pub batch: Option<RollbackPipeline>,
-    /// Takes everything back. None: not possible.
-    pub full: Option<RollbackPipeline>,
-}
-
-/// One rollback pipeline.
-#[derive(Debug, Clone)]
-pub struct RollbackPipeline {
-    /// Its name in Spinnaker.
-    pub pipeline: String,
-    /// Its parameters: templates over `target.release_id`, `target.version`, `from.release_id`,
-    /// `from.version`, `hosts`, `incident.id`, `attempt`, `service`, `env`.
-    pub parameters: BTreeMap<String, Template>,
-    /// Whether its first stage asks for admission; without it at-most-once is weaker.
-    pub admission: bool,
 }
 
 /// The recovery question: `expr op value`, true for `for` within `within`.
@@ -328,6 +369,8 @@ pub struct Timing {
     pub catalog_stale: Duration,
     /// How often open holds and incidents are looked at (2 s).
     pub sweep: Duration,
+    /// How often the outbox is looked at for messages that other replicas left (10 s).
+    pub outbox: Duration,
     /// A hold is paged at (30 min) …
     pub hold_page: Duration,
     /// … and ends at (6 h).
@@ -366,6 +409,7 @@ impl Default for Timing {
             catalog_refresh: s(3),
             catalog_stale: s(10 * 60),
             sweep: s(2),
+            outbox: s(10),
             hold_page: s(30 * 60),
             hold_end: s(6 * 60 * 60),
             lease: s(60),
@@ -403,3 +447,5 @@ pub struct TlsFiles {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -10,13 +10,14 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
+use super::freeze::{self, RawFreeze};
 use super::matcher::{BadMatcher, parse_matchers};
 use super::problem::{Problem, read_yaml};
 use crate::domain::alert::Labels;
 use crate::domain::deployment::Phase;
 use crate::domain::id::{ChannelName, Service};
 use crate::domain::policy::{
-    Action, Approval, BadPattern, Expiry, Guards, Matcher, Mode, NoData, Policy, Rule,
+    Action, Approval, BadPattern, Escalation, Expiry, Guards, Matcher, Mode, NoData, Policy, Rule,
 };
 
 /// Pause between two incidents of a lane when the file names none.
@@ -70,6 +71,9 @@ struct RawRule {
     /// Left out: none is needed.
     #[serde(default)]
     approval: Option<RawApproval>,
+    /// What follows when a batch was taken back and it is still bad. Default page.
+    #[serde(default)]
+    escalate: Escalation,
     /// Who is told; left out: `default_channels`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
@@ -98,10 +102,9 @@ struct RawGuards {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     cooldown: Option<Spanned<String>>,
-    /// Windows in which nothing automatic happens.
+    /// Windows of as little change as possible.
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    freeze: Vec<Spanned<String>>,
+    freeze: Vec<RawFreeze>,
     /// Share of hosts that must stay up, such as 60%.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
@@ -278,6 +281,7 @@ impl Reading<'_> {
             verify: raw.verify.map(|verify| verify.value.trim().to_owned()),
             on_no_data: raw.on_no_data.map_or(NoData::Hold, |silence| silence.value),
             approval: raw.approval.map(|approval| self.approval(approval)),
+            escalate: raw.escalate,
             channels: self.channels(raw.channels),
         }
     }
@@ -335,7 +339,7 @@ impl Reading<'_> {
             mode: raw.mode.unwrap_or(Mode::Shadow),
             cooldown: self.duration(raw.cooldown, DEFAULT_COOLDOWN),
             min_capacity: raw.min_capacity.and_then(|share| self.share(&share)),
-            freeze: raw.freeze.into_iter().map(|window| window.value).collect(),
+            freeze: freeze::read(self.file, raw.freeze, &mut self.problems),
         }
     }
 

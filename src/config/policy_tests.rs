@@ -1,6 +1,7 @@
 //! Policy files as people write them, right and wrong.
 
 use super::*;
+use crate::domain::freeze::{Freeze, Rollbacks};
 
 const GOOD: &str = r#"
 services: [checkout, "cart-*"]
@@ -19,7 +20,18 @@ rules:
     verify: sum(rate(errors[1m])) > 1
     on_no_data: ignore
     approval: {expires: 15m, then: hold}
-guards: {mode: enforce, cooldown: 10m, freeze: ["fri 18:00 - mon 06:00"], min_capacity: 60%}
+guards:
+  mode: enforce
+  cooldown: 10m
+  min_capacity: 60%
+  freeze:
+    - name: weekend
+      weekly: {days: [sat, sun]}
+      time_zone: Asia/Shanghai
+    - {name: nights, weekly: {days: [mon], from: 22:00, to: 06:30}, rollbacks: hold}
+    - name: year's end
+      dated: {from: 2026-12-24T18:00, to: 2026-12-27T00:00:00+01:00}
+      time_zone: Europe/Berlin
 "#;
 
 fn problems(text: &str) -> Vec<String> {
@@ -64,6 +76,84 @@ fn a_whole_file_is_read() {
     assert_eq!(policy.guards.mode, Mode::Enforce);
     assert_eq!(policy.guards.cooldown, Duration::from_mins(10));
     assert_eq!(policy.guards.min_capacity, Some(0.6));
+    let [weekend, nights, end_of_year] = policy.guards.freeze.as_slice() else {
+        panic!("{:#?}", policy.guards.freeze);
+    };
+    let open = |freeze: &Freeze, at: &str| freeze.open_until(at.parse().unwrap());
+    assert_eq!(weekend.rollbacks, Rollbacks::Pass);
+    assert!(open(weekend, "2026-11-27T16:00:00Z").is_some());
+    assert_eq!(open(weekend, "2026-11-29T16:00:00Z"), None);
+    assert_eq!(nights.rollbacks, Rollbacks::Hold);
+    assert!(open(nights, "2026-11-24T06:29:59Z").is_some());
+    assert_eq!(open(nights, "2026-11-24T06:30:00Z"), None);
+    assert_eq!(end_of_year.name, "year's end");
+    assert_eq!(open(end_of_year, "2026-12-24T16:59:59Z"), None);
+    let end = "2026-12-26T23:00:00Z".parse().unwrap();
+    assert_eq!(open(end_of_year, "2026-12-24T17:00:00Z"), Some(end));
+}
+
+#[test]
+fn each_problem_of_a_freeze_window_names_its_place() {
+    for (window, want) in [
+        (
+            "{name: w}",
+            "p.yaml:6:26: the window `w` needs either `weekly` or `dated`",
+        ),
+        (
+            "{name: '', weekly: {days: [sat]}}",
+            "p.yaml:6:26: the name of the window is empty",
+        ),
+        (
+            "{name: w, weekly: {days: [sat]}, dated: {from: 2026-01-01, to: 2026-01-02}}",
+            "p.yaml:6:26: the window `w` needs either",
+        ),
+        (
+            "{name: w, weekly: {days: []}}",
+            "p.yaml:6:44: `days` names no day",
+        ),
+        (
+            "{name: w, weekly: {days: [sunday]}}",
+            "p.yaml:6:45: unknown word `sunday`",
+        ),
+        (
+            "{name: w, weekly: {days: [sat], from: 25:00}}",
+            "p.yaml:6:57: `25:00` is not a time of day\n  hint: for example 06:00",
+        ),
+        (
+            "{name: w, weekly: {days: [sat]}, time_zone: Mars/Olympus}",
+            "p.yaml:6:63: `Mars/Olympus`",
+        ),
+        (
+            "{name: w, dated: {from: soon, to: 2026-01-02}}",
+            "p.yaml:6:43: `soon` is not a moment",
+        ),
+        (
+            "{name: w, dated: {from: 2026-01-01, to: '2026-01-02T00:00+8'}}",
+            "p.yaml:6:59: `2026-01-02T00:00+8` is not a moment",
+        ),
+        (
+            "{name: w, dated: {from: 2026-01-02, to: 2026-01-02}}",
+            "p.yaml:6:59: the window ends before it begins",
+        ),
+        (
+            "{name: w, weekly: {days: [sat]}, rollbacks: maybe}",
+            "p.yaml:6:63: unknown word `maybe`\n  hint: one of: pass, hold",
+        ),
+        (
+            "{name: w, weekly: {days: [sat]}}, {name: w, weekly: {days: [sun]}}",
+            "`w` is the name of two windows",
+        ),
+    ] {
+        let text = format!(
+            "{}guards: {{freeze: [{window}]}}\n",
+            with_rule("    matchers: [a=b]\n    action: notify\n")
+        );
+        let got = problems(&text);
+        assert!(
+            got.iter().any(|problem| problem.contains(want)),
+            "{window}\n{got:#?}"
+        );
+    }
 }
 
 #[test]
@@ -226,6 +316,7 @@ fn the_shipped_policy_is_valid_and_only_watches() {
         [
             (Action::Rollback, vec![Phase::Canary, Phase::Between]),
             (Action::RollbackFull, vec![Phase::Full]),
+            (Action::Hold, vec![Phase::Canary, Phase::Between]),
         ]
     );
 }

@@ -1,6 +1,8 @@
-//! The shape of `backstop.yaml` and `channels/*.yaml`, as written.
+//! The shape of `backstop.yaml`, `channels/*.yaml` and the web configuration, as written.
 //!
 //! Unknown keys are errors. What a value means is checked in `validate`.
+
+mod channels;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +11,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::place::At;
+use super::rollback::RawRollback;
+use super::tls::RawTlsConfig;
 use crate::domain::policy::Mode;
+
+pub use channels::{RawChannel, RawDingtalk, RawEmail, RawSlack, RawWebhook, RawWecom};
 
 /// `backstop.yaml`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -27,14 +33,24 @@ pub struct RawConfig {
     pub metrics: Option<RawMetrics>,
     /// The vmalerts whose rule lists are trusted.
     pub vmalert: Vec<RawVmalert>,
+    /// Canary rules.
+    pub canary: RawCanary,
+    /// The self-test.
+    pub self_test: Option<RawSelfTest>,
     /// Spinnaker's Gate.
     pub spinnaker: Option<RawSpinnaker>,
+    /// GitHub, public or Enterprise.
+    pub github: Option<RawGithub>,
     /// What each source of alerts may cause.
     pub sources: RawSources,
     /// A mode above all policies: the strictest wins.
     pub mode: Option<Mode>,
-    /// Who is told what no rule matches.
+    /// A file of switches that works without a reload and without the store.
+    pub mode_file: Option<PathBuf>,
+    /// Who is told what no rule and no route matches.
     pub default_channels: Vec<At<String>>,
+    /// Who is told where no rule names channels: those of every route that matches.
+    pub routes: Vec<RawRoute>,
     /// How many automatic rollbacks there may be.
     pub budget: RawBudget,
     /// The services we know, by name.
@@ -43,6 +59,16 @@ pub struct RawConfig {
     pub charts: RawCharts,
     /// Times that unusual sites change.
     pub timing: RawTiming,
+}
+
+/// One entry of `routes:`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRoute {
+    /// Matchers over severity, service, env, owner and `route_<label>`; all must hold.
+    pub matchers: Vec<At<String>>,
+    /// Who is told then.
+    pub channels: Vec<At<String>>,
 }
 
 /// A secret's place; secrets never stand in a file of the configuration.
@@ -168,6 +194,54 @@ pub struct RawVmalert {
     pub canary: bool,
 }
 
+/// `canary:`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCanary {
+    /// How often vmalert evaluates an armed group. Default 5s.
+    pub interval: Option<At<String>>,
+    /// Armed rules are gone after this, whatever happens. Default 24h.
+    pub ttl: Option<At<String>>,
+    /// vmalert's `eval_delay` of armed groups. Default: not written, since vmalert 1.79 refuses it.
+    pub eval_delay: Option<At<String>>,
+}
+
+/// `canary:` of a service.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawServiceCanary {
+    /// No rules are armed for it. Default false.
+    pub off: bool,
+    /// What the names in its templates stand for, where it is not what the templates say.
+    pub values: BTreeMap<String, At<String>>,
+}
+
+/// `self_test:`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSelfTest {
+    /// The Alertmanager that is given the synthetic alert.
+    pub alertmanager: At<String>,
+    /// Basic login there.
+    #[serde(default)]
+    pub basic: Option<RawBasic>,
+    /// Bearer token there.
+    #[serde(default)]
+    pub bearer: Option<At<SecretRef>>,
+    /// How often one is sent. Default 5m.
+    #[serde(default)]
+    pub every: Option<At<String>>,
+    /// People are paged when none has come through for so long. Default 15m.
+    #[serde(default)]
+    pub missing_after: Option<At<String>>,
+    /// Whether vmalert's own, by the shipped rule, is expected as well. Default false.
+    #[serde(default)]
+    pub vmalert: bool,
+    /// Who is paged. Default: `default_channels`.
+    #[serde(default)]
+    pub channels: Vec<At<String>>,
+}
+
 /// `spinnaker:`
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -180,12 +254,29 @@ pub struct RawSpinnaker {
     /// Bearer token.
     #[serde(default)]
     pub bearer: Option<At<SecretRef>>,
+    /// Authorities and client certificate.
+    #[serde(default)]
+    pub tls_config: Option<RawTlsConfig>,
     /// Longest wait for one call. Default 10s.
     #[serde(default)]
     pub timeout: Option<At<String>>,
     /// Spinnaker's web pages, for links.
     #[serde(default)]
     pub deck: Option<At<String>>,
+}
+
+/// `github:`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawGithub {
+    /// Default `https://api.github.com`; an Enterprise server's is `https://HOST/api/v3`.
+    pub api_url: Option<At<String>>,
+    /// A token that may read the repositories.
+    pub token: Option<At<SecretRef>>,
+    /// Longest wait for one call. Default 10s.
+    pub timeout: Option<At<String>>,
+    /// How often it is asked for what is new. Default 1m.
+    pub interval: Option<At<String>>,
 }
 
 /// `sources:`
@@ -229,18 +320,30 @@ pub struct RawService {
     /// Its deploy pipelines.
     #[serde(default)]
     pub deploy: Vec<RawDeploy>,
-    /// Its rollback pipelines.
+    /// Its ways back.
     #[serde(default)]
     pub rollback: RawRollback,
+    /// Pipelines of the application that touch nothing of it.
+    #[serde(default)]
+    pub harmless_pipelines: Vec<At<String>>,
     /// The recovery question.
     #[serde(default)]
     pub recovery: Option<RawRecovery>,
+    /// Its canary rules.
+    #[serde(default)]
+    pub canary: RawServiceCanary,
     /// A mode above the policy's.
     #[serde(default)]
     pub mode: Option<Mode>,
     /// Prefix of git tags that is not part of the version.
     #[serde(default)]
     pub tag_prefix: String,
+    /// Its repository's web page: what `sync` reads from GitHub, and links that compare releases.
+    #[serde(default)]
+    pub repository: Option<At<String>>,
+    /// The team it belongs to, for `routes` and `mention_when`.
+    #[serde(default)]
+    pub owner: Option<String>,
 }
 
 /// One deploy pipeline.
@@ -264,30 +367,6 @@ pub struct RawDeploy {
     /// A stage's hosts, such as `{stage.context.hosts}`.
     #[serde(default)]
     pub hosts: Option<At<String>>,
-}
-
-/// A service's rollback pipelines.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawRollback {
-    /// Takes batches back.
-    pub batch: Option<RawRollbackPipeline>,
-    /// Takes everything back.
-    pub full: Option<RawRollbackPipeline>,
-}
-
-/// One rollback pipeline.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawRollbackPipeline {
-    /// Its name.
-    pub pipeline: At<String>,
-    /// Its parameters.
-    #[serde(default)]
-    pub parameters: BTreeMap<String, At<String>>,
-    /// Whether its first stage asks for admission. Default true.
-    #[serde(default)]
-    pub admission: Option<bool>,
 }
 
 /// The recovery question.
@@ -354,6 +433,8 @@ timing! {
     catalog_stale,
     /// How often open holds and incidents are looked at.
     sweep,
+    /// How often the outbox is looked at for messages that other replicas left.
+    outbox,
     /// A hold is paged at.
     hold_page,
     /// A hold ends at.
@@ -376,121 +457,6 @@ timing! {
     drain_accept,
     /// Files are looked at for changes every.
     reload_poll,
-}
-
-/// One file of `channels/`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawChannel {
-    /// Its name in rules, metrics and the ledger.
-    pub name: At<String>,
-    /// Mail over SMTP.
-    #[serde(default)]
-    pub email: Option<RawEmail>,
-    /// A Slack bot.
-    #[serde(default)]
-    pub slack: Option<RawSlack>,
-    /// A WeCom group bot.
-    #[serde(default)]
-    pub wecom: Option<RawWecom>,
-    /// A DingTalk custom robot.
-    #[serde(default)]
-    pub dingtalk: Option<RawDingtalk>,
-    /// en or zh-CN. Default en.
-    #[serde(default)]
-    pub locale: Option<At<String>>,
-    /// IANA name. Default UTC.
-    #[serde(default)]
-    pub time_zone: Option<At<String>>,
-    /// Whether messages about ended alerts go there. Default true.
-    #[serde(default)]
-    pub send_resolved: Option<bool>,
-    /// The vendor's limit per minute, before it is divided by the replicas.
-    #[serde(default)]
-    pub rate_per_minute: Option<At<u32>>,
-}
-
-/// Mail over SMTP.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawEmail {
-    /// `smtps://host:465`, `smtp+starttls://host:587` or `smtp://host:25`.
-    pub smarthost: At<String>,
-    /// Login name.
-    #[serde(default)]
-    pub username: Option<String>,
-    /// Its password.
-    #[serde(default)]
-    pub password: Option<At<SecretRef>>,
-    /// PEM of a private authority.
-    #[serde(default)]
-    pub ca_file: Option<At<PathBuf>>,
-    /// Sender.
-    pub from: At<String>,
-    /// Recipients.
-    pub to: Vec<At<String>>,
-    /// Where answers go.
-    #[serde(default)]
-    pub reply_to: Option<At<String>>,
-    /// One SMTP transaction may take this long. Default 20s.
-    #[serde(default)]
-    pub timeout: Option<At<String>>,
-}
-
-/// A Slack bot.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawSlack {
-    /// Bot token.
-    pub token: At<SecretRef>,
-    /// Channel id.
-    pub channel: String,
-    /// Default `https://slack.com/api`.
-    #[serde(default)]
-    pub api_url: Option<At<String>>,
-    /// here, channel, U… or S…: called by firing alerts and pages.
-    #[serde(default)]
-    pub mention: Vec<At<String>>,
-    /// How long to wait for an uploaded chart. Default 5s.
-    #[serde(default)]
-    pub chart_wait: Option<At<String>>,
-}
-
-/// A WeCom group bot.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawWecom {
-    /// The `key` of the webhook URL.
-    pub key: At<SecretRef>,
-    /// Default `https://qyapi.weixin.qq.com`.
-    #[serde(default)]
-    pub api_url: Option<At<String>>,
-    /// User ids called by firing alerts and pages.
-    #[serde(default)]
-    pub mention: Vec<At<String>>,
-}
-
-/// A DingTalk custom robot.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawDingtalk {
-    /// The `access_token` of the webhook URL.
-    pub token: At<SecretRef>,
-    /// The signing secret.
-    #[serde(default)]
-    pub secret: Option<At<SecretRef>>,
-    /// The word the robot wants in every message.
-    #[serde(default)]
-    pub keyword: Option<String>,
-    /// Default `https://oapi.dingtalk.com`.
-    #[serde(default)]
-    pub api_url: Option<At<String>>,
-    /// Phone numbers called by firing alerts and pages.
-    #[serde(default)]
-    pub mention_mobiles: Vec<At<String>>,
-    /// User ids called by firing alerts and pages.
-    #[serde(default)]
-    pub mention_users: Vec<At<String>>,
 }
 
 /// `--web.config.file`, in the Prometheus style.

@@ -4,25 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::place::At;
-use super::raw::{RawDeploy, RawRecovery, RawRollback, RawRollbackPipeline, RawService};
+use super::raw::{RawDeploy, RawRecovery, RawService};
+use super::rollback::rollback;
 use super::validate::Checker;
 use super::{
-    Comparison, DeployPipeline, Recovery, Rollback, RollbackPipeline, ServiceConfig, Template,
+    Comparison, DeployPipeline, Recovery, SELF_TEST_SERVICE, ServiceCanary, ServiceConfig, Template,
 };
 use crate::domain::id::Service;
-
-/// What a rollback parameter may name.
-pub const PARAMETER_FIELDS: [&str; 9] = [
-    "target.release_id",
-    "target.version",
-    "from.release_id",
-    "from.version",
-    "hosts",
-    "incident.id",
-    "attempt",
-    "service",
-    "env",
-];
 
 pub(super) fn read(
     checker: &mut Checker<'_>,
@@ -30,6 +18,10 @@ pub(super) fn read(
 ) -> BTreeMap<Service, ServiceConfig> {
     let mut services = BTreeMap::new();
     for (name, raw) in raw {
+        if name == SELF_TEST_SERVICE {
+            let message = format!("`{name}` is the self-test's own service; name yours otherwise");
+            checker.problem(&raw.application, message);
+        }
         match Service::new(&name) {
             Ok(id) => {
                 let service = service(checker, raw);
@@ -42,17 +34,36 @@ pub(super) fn read(
 }
 
 fn service(checker: &mut Checker<'_>, raw: RawService) -> ServiceConfig {
+    let deploy: Vec<DeployPipeline> = raw
+        .deploy
+        .iter()
+        .filter_map(|raw| deploy(checker, raw))
+        .collect();
+    let rollback = rollback(checker, &raw.rollback);
+    for name in &raw.harmless_pipelines {
+        let deploys = deploy.iter().any(|one| one.pipeline == name.value);
+        if deploys || rollback.pipelines().any(|one| one.pipeline == name.value) {
+            checker.problem(name, "it is configured to change this service");
+        }
+    }
     ServiceConfig {
-        deploy: raw
-            .deploy
-            .iter()
-            .filter_map(|raw| deploy(checker, raw))
+        deploy,
+        rollback,
+        harmless_pipelines: raw
+            .harmless_pipelines
+            .into_iter()
+            .map(|at| at.value)
             .collect(),
-        rollback: rollback(checker, &raw.rollback),
         recovery: raw.recovery.as_ref().and_then(|raw| recovery(checker, raw)),
         application: raw.application.value,
+        canary: ServiceCanary {
+            off: raw.canary.off,
+            values: raw.canary.values,
+        },
         mode: raw.mode,
         tag_prefix: raw.tag_prefix,
+        owner: raw.owner,
+        repository: raw.repository.as_ref().and_then(|at| checker.url(at)),
     }
 }
 
@@ -78,51 +89,7 @@ fn deploy(checker: &mut Checker<'_>, raw: &RawDeploy) -> Option<DeployPipeline> 
     })
 }
 
-fn rollback(checker: &mut Checker<'_>, raw: &RawRollback) -> Rollback {
-    let mut read = |raw: Option<&RawRollbackPipeline>, scope: &str| {
-        let raw = raw?;
-        let pipeline = rollback_pipeline(checker, raw);
-        let names = |field: &str| {
-            pipeline
-                .parameters
-                .values()
-                .any(|template| template.names(field))
-        };
-        if !names("target.release_id") && !names("target.version") {
-            checker.problem(&raw.pipeline, "no parameter names the release to go back to: {target.release_id} or {target.version}");
-        }
-        if scope == "batch" && !names("hosts") {
-            checker.problem(
-                &raw.pipeline,
-                "no parameter names the hosts of the batch: {hosts}",
-            );
-        }
-        if pipeline.admission && !(names("incident.id") && names("attempt")) {
-            checker.problem(&raw.pipeline, "its admit stage needs parameters with {incident.id} and {attempt}; without that stage write `admission: false`");
-        }
-        Some(pipeline)
-    };
-    Rollback {
-        batch: read(raw.batch.as_ref(), "batch"),
-        full: read(raw.full.as_ref(), "full"),
-    }
-}
-
-fn rollback_pipeline(checker: &mut Checker<'_>, raw: &RawRollbackPipeline) -> RollbackPipeline {
-    let mut parameters = BTreeMap::new();
-    for (name, at) in &raw.parameters {
-        if let Some(template) = template(checker, at, |field| PARAMETER_FIELDS.contains(&field)) {
-            parameters.insert(name.clone(), template);
-        }
-    }
-    RollbackPipeline {
-        pipeline: raw.pipeline.value.clone(),
-        parameters,
-        admission: raw.admission.unwrap_or(true),
-    }
-}
-
-fn template(
+pub(super) fn template(
     checker: &mut Checker<'_>,
     at: &At<String>,
     known: impl Fn(&str) -> bool,

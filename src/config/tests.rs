@@ -215,3 +215,129 @@ fn a_rollback_must_name_target_hosts_and_admission() {
         assert!(found.contains(expected), "{expected} in {found}");
     }
 }
+
+/// `MAIN` with another way back for everything.
+fn with_full(way: &str) -> String {
+    let (before, rest) = MAIN.split_once("      full:").unwrap();
+    let (_, after) = rest.split_once("    recovery:").unwrap();
+    format!("{before}      full: {way}\n    recovery:{after}")
+}
+
+const GROUP: &str = r#"{server_group: {cloud_provider: aws, credentials: "{env}", region: eu-west-1, cluster: "{service}-{env}", image: "checkout-{version}", target_healthy_percentage: 90}}"#;
+const UNDO: &str = r#"{undo_rollout: {account: k8s, location: shop, manifest_name: deployment checkout, image: "reg/checkout:{version}"}}"#;
+
+#[test]
+fn a_task_is_a_way_back_too() {
+    for (way, name) in [
+        (GROUP, "rollbackServerGroup"),
+        (UNDO, "undoRolloutManifest"),
+    ] {
+        let (_dir, file) = folder(&with_full(way), POLICY, CHANNEL);
+        let config = load(Some(&file), Secrets::Read).unwrap();
+        let service = config.services.values().next().unwrap();
+        let full = service.rollback.full.as_ref().unwrap();
+        assert_eq!(full.name(), name);
+        assert!(full.pipeline().is_none());
+        assert_eq!(service.rollback.pipelines().count(), 1, "the batch's");
+    }
+}
+
+#[test]
+fn a_task_must_tell_releases_apart_and_has_nothing_of_a_pipeline() {
+    let cases = [
+        (
+            "{}".to_owned(),
+            "one of `pipeline`, `server_group` and `undo_rollout`",
+        ),
+        (
+            UNDO.replacen('{', "{pipeline: x, ", 1),
+            "one of `pipeline`, `server_group` and `undo_rollout`",
+        ),
+        (
+            UNDO.replacen('{', "{parameters: {a: b}, ", 1),
+            "`parameters` belong to a `pipeline`",
+        ),
+        (
+            GROUP.replacen('{', "{admission: true, ", 1),
+            "`admission` belongs to a `pipeline`",
+        ),
+        (
+            UNDO.replace(":{version}", ":stable"),
+            "it does not tell releases apart",
+        ),
+        (
+            UNDO.replace("deployment checkout", "statefulSet checkout"),
+            "only a Deployment can be undone",
+        ),
+        (
+            UNDO.replace("account: k8s", r#"account: "{version}""#),
+            "nothing is known here as {version}",
+        ),
+        (GROUP.replace("aws", "kubernetes"), "use `undo_rollout`"),
+        (GROUP.replace("90", "101"), "from 1 to 100 percent"),
+        (
+            UNDO.replace("location: shop", r#"location: """#),
+            "may not be empty",
+        ),
+    ];
+    for (way, expected) in cases {
+        let found = problems(&with_full(&way), POLICY, CHANNEL).join("\n");
+        assert!(found.contains(expected), "{way}: {found}");
+        assert!(found.contains(":22:"), "{way}: {found}");
+    }
+}
+
+#[test]
+fn routes_name_who_hears_where_no_rule_does() {
+    let main = MAIN
+        .replace("application: checkout\n", "application: checkout\n    owner: payments\n")
+        .replace(
+            "budget:",
+            "routes:\n  - {matchers: ['owner=\"payments\"', 'severity=~\"critical|page\"'], channels: [ops-slack]}\n  \
+             - {matchers: ['route_team=\"night\"'], channels: [night]}\nbudget:",
+        );
+    let (dir, path) = folder(&main, POLICY, CHANNEL);
+    let night = "name: night\nslack: {token: {file: ../slack}, channel: C9}\nmention_when: ['severity=\"critical\"']\n";
+    fs::write(dir.path().join("channels/night.yaml"), night).unwrap();
+    let config = load(Some(&path), Secrets::Unread).unwrap();
+    let service = Service::new("checkout").unwrap();
+    let heard = |severity: &str, route: &[(&str, &str)]| {
+        let route = route
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let traits = route::traits(
+            severity,
+            Some(&service),
+            None,
+            config.owner(&service),
+            &route,
+        );
+        config
+            .routed(&traits)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        heard("critical", &[("team", "night")]),
+        ["ops-slack", "night"]
+    );
+    assert_eq!(heard("warning", &[("team", "night")]), ["night"]);
+    assert_eq!(
+        heard("warning", &[("team", "day")]),
+        ["ops-slack"],
+        "the default ones"
+    );
+}
+
+#[test]
+fn a_route_by_what_an_alert_says_of_itself_is_refused() {
+    let main = MAIN.replace(
+        "budget:",
+        "routes: [{matchers: ['team=\"night\"'], channels: [nobody]}]\nbudget:",
+    );
+    let found = problems(&main, POLICY, CHANNEL).join("\n");
+    assert!(found.contains("`team` decides nothing here"), "{found}");
+    assert!(found.contains("there is no channel `nobody`"), "{found}");
+}

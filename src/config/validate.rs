@@ -12,12 +12,13 @@ use super::place::At;
 use super::policy::{load_policy, overlaps};
 use super::problem::{Problem, read_yaml};
 use super::raw::{
-    RawAuth, RawBasic, RawBudget, RawConfig, RawMetrics, RawScope, RawSpinnaker, RawStore,
-    RawVmalert, RawWeb, SecretRef,
+    RawAuth, RawBasic, RawBudget, RawConfig, RawMetrics, RawScope, RawSelfTest, RawSpinnaker,
+    RawStore, RawVmalert, RawWeb, SecretRef,
 };
 use super::{
-    AccessScope, Auth, Basic, Budget, Channel, Config, Metrics, Rate, Sources, Spinnaker,
-    StoreSettings, Timing, Token, Vmalert, Web, channels, services,
+    AccessScope, Alertmanager, Auth, Basic, Budget, Channel, Config, Metrics, Rate, SelfTest,
+    Sources, Spinnaker, StoreSettings, Timing, Token, Vmalert, Web, canary, channels, github,
+    route, services, tls,
 };
 use crate::domain::id::{ChannelName, Service};
 use crate::domain::policy::Policy;
@@ -33,7 +34,17 @@ pub(super) struct Files {
     pub(super) main: (String, String),
     pub(super) policies: Vec<(String, String)>,
     pub(super) channels: Vec<(String, String)>,
+    pub(super) canary: Vec<CanaryText>,
     pub(super) digest: String,
+}
+
+/// A file of templates of canary rules.
+#[derive(Debug)]
+pub(super) struct CanaryText {
+    /// The service whose folder it is in; None: it is for every service.
+    pub(super) service: Option<String>,
+    pub(super) name: String,
+    pub(super) text: String,
 }
 
 /// One file under examination, and what was found so far.
@@ -125,19 +136,14 @@ pub(super) fn config(files: &Files, secrets: Secrets) -> Result<Config, Vec<Prob
         .into_iter()
         .filter_map(|at| checker.parse(&at).map(|name| (at, name)))
         .collect();
+    let routes = route::read(&mut checker, &raw.routes);
     let mut timing = Timing::default();
     raw.timing.apply(&mut timing, |at| checker.duration(&at));
-    let replicas = raw.replicas.as_ref().map_or(1, |at| {
-        if at.value == 0 {
-            checker.problem(at, "there is at least one replica");
-        }
-        at.value.max(1)
-    });
     let mut config = Config {
         web: web(&mut checker, &raw.web),
         auth: raw.auth.as_ref().map(|raw| auth(&mut checker, raw)),
         store: store(&mut checker, &raw.store),
-        replicas,
+        replicas: replicas(&mut checker, raw.replicas.as_ref()),
         metrics: raw
             .metrics
             .as_ref()
@@ -147,18 +153,20 @@ pub(super) fn config(files: &Files, secrets: Secrets) -> Result<Config, Vec<Prob
             .iter()
             .filter_map(|raw| vmalert(&mut checker, raw))
             .collect(),
-        spinnaker: raw
-            .spinnaker
-            .as_ref()
-            .and_then(|raw| spinnaker(&mut checker, raw)),
+        canary: canary::read(&mut checker, &raw.canary, files),
+        self_test: self_test(&mut checker, raw.self_test.as_ref()),
+        spinnaker: spinnaker(&mut checker, raw.spinnaker.as_ref()),
+        github: github::read(&mut checker, raw.github.as_ref()),
         sources: Sources {
             vmalert_notify: raw.sources.vmalert.notify,
         },
         mode: raw.mode,
+        mode_file: raw.mode_file.map(|path| files.root.join(path)),
         default_channels: default_channels
             .iter()
             .map(|(_, name)| name.clone())
             .collect(),
+        routes: routes.iter().map(|(route, _)| route.clone()).collect(),
         budget: budget(&mut checker, &raw.budget),
         services: services::read(&mut checker, raw.services),
         policies: Vec::new(),
@@ -173,7 +181,8 @@ pub(super) fn config(files: &Files, secrets: Secrets) -> Result<Config, Vec<Prob
     config.policies = read_policies(files, &mut problems);
     // A channel whose own file is wrong is not missing as well.
     let all_channels_read = config.channels.len() == files.channels.len();
-    for (at, channel) in &default_channels {
+    let routed = routes.iter().flat_map(|(_, channels)| channels);
+    for (at, channel) in default_channels.iter().chain(routed) {
         if all_channels_read && !config.channels.contains_key(channel) {
             problems.push(Problem::at(
                 name,
@@ -191,6 +200,15 @@ pub(super) fn config(files: &Files, secrets: Secrets) -> Result<Config, Vec<Prob
     } else {
         Err(problems)
     }
+}
+
+fn replicas(checker: &mut Checker<'_>, raw: Option<&At<u32>>) -> u32 {
+    raw.map_or(1, |at| {
+        if at.value == 0 {
+            checker.problem(at, "there is at least one replica");
+        }
+        at.value.max(1)
+    })
 }
 
 fn read_channels(
@@ -268,6 +286,11 @@ fn channels_exist(config: &Config, main: &str, problems: &mut Vec<Problem>) {
                 problems.push(Problem::of_file(&policy.file, message));
             }
         }
+    }
+    let self_test = config.self_test.iter().flat_map(|test| &test.channels);
+    for channel in self_test.filter(|name| !config.channels.contains_key(*name)) {
+        let message = format!("`self_test` pages channel `{channel}`, which no file defines");
+        problems.push(Problem::of_file(main, message));
     }
     if !config.channels.is_empty() && config.default_channels.is_empty() {
         let message = "`default_channels` is missing: who is told what no rule matches?";
@@ -380,9 +403,48 @@ fn vmalert(checker: &mut Checker<'_>, raw: &RawVmalert) -> Option<Vmalert> {
     })
 }
 
-fn spinnaker(checker: &mut Checker<'_>, raw: &RawSpinnaker) -> Option<Spinnaker> {
+fn self_test(checker: &mut Checker<'_>, raw: Option<&RawSelfTest>) -> Option<SelfTest> {
+    let raw = raw?;
+    let every = checker.duration_or(raw.every.as_ref(), Duration::from_mins(5));
+    let missing_after = checker.duration_or(raw.missing_after.as_ref(), Duration::from_mins(15));
+    if let Some(at) = raw.every.as_ref().filter(|_| every.is_zero()) {
+        checker.problem(at, "a self-test needs some time between two");
+    }
+    // A single late one is no news.
+    if let Some(at) = raw.missing_after.as_ref().or(raw.every.as_ref())
+        && missing_after < every * 2
+    {
+        checker.problem(at, "`missing_after` is at least twice `every`");
+    }
+    Some(SelfTest {
+        alertmanager: Alertmanager {
+            url: checker.url(&raw.alertmanager)?,
+            basic: checker.basic(raw.basic.as_ref()),
+            bearer: raw.bearer.as_ref().and_then(|at| checker.secret(at)),
+        },
+        every,
+        missing_after,
+        vmalert: raw.vmalert,
+        channels: raw
+            .channels
+            .iter()
+            .filter_map(|at| checker.parse(at))
+            .collect(),
+    })
+}
+
+fn spinnaker(checker: &mut Checker<'_>, raw: Option<&RawSpinnaker>) -> Option<Spinnaker> {
+    let raw = raw?;
+    let gate = checker.url(&raw.gate);
+    let tls = raw.tls_config.as_ref();
+    let tls = tls.map(|raw| tls::read(checker, raw)).unwrap_or_default();
+    let gate = gate?;
+    if raw.tls_config.is_some() && gate.scheme() != "https" {
+        checker.problem(&raw.gate, "`tls_config` needs an https address");
+    }
     Some(Spinnaker {
-        gate: checker.url(&raw.gate)?,
+        gate,
+        tls,
         basic: checker.basic(raw.basic.as_ref()),
         bearer: raw.bearer.as_ref().and_then(|at| checker.secret(at)),
         timeout: checker.duration_or(raw.timeout.as_ref(), Duration::from_secs(10)),

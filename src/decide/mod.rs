@@ -6,6 +6,7 @@
 //!
 //! The invariant: a rollback comes out only when every guard passed, and none passes on a guess.
 
+mod by_hand;
 mod facts;
 mod guard;
 mod rule;
@@ -17,10 +18,14 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+pub use by_hand::{ByHand, guards_by_hand};
 pub use facts::{
-    ActiveExecution, BudgetView, Facts, LaneView, Limit, Modes, Settings, StableCandidate,
+    ActiveExecution, BudgetView, Facts, Fleet, LaneView, Limit, Reach, Settings, StableCandidate,
+    Switch, Switches, Touches,
 };
-pub use rule::{Accusation, Accused, OpenAlert, accuse, explain_rules, policy_for, select_rule};
+pub use rule::{
+    Accusation, Accused, OpenAlert, accuse, explain_rules, policy_for, rule_name, select_rule,
+};
 pub use scope::{hosts_in, scope_of};
 pub use stable::stable_target;
 
@@ -84,6 +89,38 @@ pub fn decide(facts: &Facts<'_>) -> Answer {
 
 /// Judges one accusation by what is known: evidence that is missing holds.
 pub fn decide_as_is(facts: &Facts<'_>) -> Decision {
+    decide_by(facts, |_| true)
+}
+
+/// Judges a rollback that another one calls for which did not help. The recovery question was
+/// answered by the metrics store itself, so no guard holds alerts against it, and the cooldown
+/// does not count for the same deployment.
+pub fn escalate(facts: &Facts<'_>) -> Decision {
+    decide_by(facts, |guard| match guard {
+        Guard::Freshness
+        | Guard::Context
+        | Guard::Threshold
+        | Guard::Verify
+        | Guard::Attribution
+        | Guard::Cooldown => false,
+        Guard::KillSwitch
+        | Guard::Mode
+        | Guard::Phase
+        | Guard::Lane
+        | Guard::Target
+        | Guard::RollbackOfRollback
+        | Guard::Irreversible
+        | Guard::Freeze
+        | Guard::OtherExecutions
+        | Guard::Budget
+        | Guard::Capacity
+        | Guard::Approval => true,
+    })
+}
+
+/// Judges by those guards alone that `asked` names: what each of them is good for shows when it
+/// is left out.
+fn decide_by(facts: &Facts<'_>, asked: impl Fn(Guard) -> bool) -> Decision {
     let accusation = facts.accusation;
     let (Some(policy), Some(rule)) = (accusation.policy, accusation.rule) else {
         return notice(facts);
@@ -92,11 +129,11 @@ pub fn decide_as_is(facts: &Facts<'_>) -> Decision {
     match rule.action {
         Action::Notify => notice(facts),
         Action::Hold => {
-            let findings = Findings::ask(&case, is_cheap);
+            let findings = Findings::ask(&case, |guard| is_cheap(guard) && asked(guard));
             conclude(&case, findings, Verdict::Hold)
         }
         Action::Rollback | Action::RollbackBatch | Action::RollbackFull => {
-            let findings = Findings::ask(&case, |_| true);
+            let findings = Findings::ask(&case, asked);
             let wanted = case.scope.clone().map_or(Verdict::Hold, Verdict::Rollback);
             conclude(&case, findings, wanted)
         }
@@ -115,21 +152,30 @@ fn wanted_evidence(facts: &Facts<'_>) -> Option<EvidenceRequest> {
     }
     let case = Case::of(facts, policy, rule);
     let findings = Findings::ask(&case, |_| true);
-    let nothing_speaks_against =
-        !findings.denied() && findings.passed(|guard| is_cheap(guard) && guard != Guard::Mode);
+    let nothing_speaks_against = !findings.denied()
+        && findings.passed(|guard| is_cheap(guard) && guard != Guard::KillSwitch);
     nothing_speaks_against.then(|| request(&case)).flatten()
 }
 
-/// Guards that need nothing but the delivery and the catalog.
+/// Guards that need nothing but the delivery, the catalog and what people set.
 fn is_cheap(guard: Guard) -> bool {
     match guard {
-        Guard::Mode | Guard::Freshness | Guard::Context | Guard::Threshold => true,
+        Guard::KillSwitch | Guard::Mode | Guard::Freshness | Guard::Context | Guard::Threshold => {
+            true
+        }
         Guard::Verify
         | Guard::Attribution
         | Guard::Phase
         | Guard::Lane
         | Guard::Target
-        | Guard::Budget => false,
+        | Guard::RollbackOfRollback
+        | Guard::Irreversible
+        | Guard::Freeze
+        | Guard::OtherExecutions
+        | Guard::Cooldown
+        | Guard::Budget
+        | Guard::Capacity
+        | Guard::Approval => false,
     }
 }
 
@@ -170,6 +216,7 @@ fn conclude(case: &Case<'_>, findings: Findings, wanted: Verdict) -> Decision {
         Verdict::Hold => findings.recheck_at(facts.now, facts.settings),
         Verdict::Notify | Verdict::Rollback(_) => None,
     };
+    let consent = guard::consent(case, findings.only(Guard::Approval));
     let scope = case.scope.as_ref().ok().cloned();
     let hosts = match (case.context, &scope) {
         (Some(context), Some(scope)) => hosts_in(scope, &context.deployment),
@@ -186,6 +233,7 @@ fn conclude(case: &Case<'_>, findings: Findings, wanted: Verdict) -> Decision {
         evidence: facts.evidence.cloned(),
         recheck_at,
         incident: case.handled_by().cloned(),
+        consent,
         ..notice(facts)
     }
 }
@@ -196,7 +244,7 @@ fn notice(facts: &Facts<'_>) -> Decision {
     let context = accusation.resolution.context();
     let policy_mode = accusation
         .policy
-        .map(|policy| guard::strictest_mode(facts, policy));
+        .map(|policy| facts.switches.strictest(policy.guards.mode));
     Decision {
         at: facts.now,
         verdict: Verdict::Notify,
@@ -225,6 +273,9 @@ fn notice(facts: &Facts<'_>) -> Decision {
         evidence: None,
         recheck_at: None,
         incident: None,
+        consent: None,
+        suspects: facts.suspects.to_vec(),
+        escalates: None,
     }
 }
 

@@ -107,7 +107,8 @@ pub fn explain_rules(policy: &Policy, labels: &Labels, phase: Option<Phase>) -> 
     verdicts
 }
 
-fn rule_name(policy: &Policy, rule: &Rule) -> String {
+/// A rule's name in records, `<file>: <name>`.
+pub fn rule_name(policy: &Policy, rule: &Rule) -> String {
     format!("{}: {}", policy.file, rule.name)
 }
 

@@ -12,14 +12,14 @@ use crate::domain::policy::Action;
 ///
 /// Canary: the accused batches. Between: all of them together, everything when one can't be told.
 /// Full: everything. A deployment of one batch (`all`, `blue_green`) goes back as a whole.
-/// `rollback_batch` and `rollback_full` overrule the phase.
+/// `rollback_batch` and `rollback_full` overrule the phase, and need none.
 ///
 /// # Errors
-/// In words, when only batches may be taken back and they can't be told, or the action takes
-/// nothing back.
+/// In words, when the phase is needed and can't be told, when only batches may be taken back and
+/// they can't be told, or when the action takes nothing back.
 pub fn scope_of(
     action: Action,
-    phase: Phase,
+    phase: &Result<Phase, String>,
     context: &Context,
     batch_untold: bool,
 ) -> Result<Scope, String> {
@@ -28,13 +28,15 @@ pub fn scope_of(
         Strategy::Canary => false,
     };
     let untold = batch_untold || context.batches.is_empty();
-    let everything = match (action, phase) {
-        (Action::Hold | Action::Notify, _) => {
-            return Err("the rule takes nothing back".to_owned());
-        }
-        (Action::RollbackFull, _) | (Action::Rollback, Phase::Full) => true,
-        (Action::Rollback, Phase::Between) => one_batch || untold,
-        (Action::Rollback, Phase::Canary) | (Action::RollbackBatch, _) => one_batch,
+    let everything = match action {
+        Action::Hold | Action::Notify => return Err("the rule takes nothing back".to_owned()),
+        Action::RollbackFull => true,
+        Action::RollbackBatch => one_batch,
+        Action::Rollback => match phase.as_ref().map_err(Clone::clone)? {
+            Phase::Full => true,
+            Phase::Between => one_batch || untold,
+            Phase::Canary => one_batch,
+        },
     };
     if everything {
         Ok(Scope::Full)

@@ -11,6 +11,18 @@ use serde::{Deserialize, Serialize};
 /// Label or annotation names and values. Data from outside: never a template, link or key.
 pub type Labels = BTreeMap<String, String>;
 
+/// Severities as the field ranks them, worst first.
+const SEVERITIES: [&str; 7] = [
+    "page", "critical", "error", "high", "warning", "info", "none",
+];
+
+/// How pressing a severity is: the less, the more. Unknown words rank below all known ones.
+pub fn severity_rank(word: &str) -> usize {
+    let mut known = SEVERITIES.iter();
+    let rank = known.position(|known| known.eq_ignore_ascii_case(word));
+    rank.unwrap_or(SEVERITIES.len())
+}
+
 /// Alertmanager's identity of a label set: FNV-1a 64 over sorted `name 0xff value 0xff`,
 /// written as 16 hex digits (prometheus/common `model.LabelSet.Fingerprint`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

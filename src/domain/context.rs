@@ -30,6 +30,20 @@ pub enum Rung {
     ActiveDeployment,
 }
 
+impl Rung {
+    /// What told it, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ReleaseLabels => "its release label",
+            Self::Pod => "its pod",
+            Self::ServerGroup => "its server group",
+            Self::Version => "its version",
+            Self::Host => "who ran on the host",
+            Self::ActiveDeployment => "the only active deployment",
+        }
+    }
+}
+
 /// An alert joined with the release, batches and hosts it accuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Context {
@@ -113,6 +127,30 @@ impl Resolution {
         match self {
             Self::Found(context) => Some(&context.service),
             Self::Ambiguous { service, .. } | Self::Unavailable { service, .. } => service.as_ref(),
+        }
+    }
+
+    /// What was found, or why nothing: for people.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Found(context) => {
+                let batches: Vec<String> = context.batches.iter().map(u32::to_string).collect();
+                let batches = match batches.as_slice() {
+                    [] => String::new(),
+                    [one] => format!(", batch {one}"),
+                    many => format!(", batches {}", many.join("+")),
+                };
+                format!(
+                    "{} in deployment {}{batches}, by {}",
+                    context.release_id,
+                    context.deployment.id,
+                    context.rung.words()
+                )
+            }
+            Self::Ambiguous { candidates, .. } => {
+                format!("more than one release fits: {}", candidates.join(", "))
+            }
+            Self::Unavailable { reason, .. } => reason.clone(),
         }
     }
 

@@ -1,5 +1,8 @@
 //! What was decided, and every reason for it.
 
+mod code;
+mod guard;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -10,8 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::alert::Fingerprint;
 use super::deployment::Phase;
 use super::evidence::Evidence;
-use super::id::{DeploymentId, Env, Host, IncidentId, LaneName, ReleaseId, Service};
-use super::policy::Mode;
+use super::id::{ApprovalId, DeploymentId, Env, Host, IncidentId, LaneName, ReleaseId, Service};
+use super::policy::{Expiry, Mode};
+
+pub use code::Code;
+pub use guard::{Guard, GuardVerdict, Outcome};
 
 /// How much is taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -78,94 +84,19 @@ impl Verdict {
     }
 }
 
-/// The guards, in the order they are asked.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Guard {
-    /// Off, shadow, approve or enforce.
-    Mode,
-    /// The payload is recent, whole and still firing.
-    Freshness,
-    /// Exactly one deployment is accused, from a fresh catalog.
-    Context,
-    /// `for` and `min_hosts` of the rule are met.
-    Threshold,
-    /// The metrics store says so itself.
-    Verify,
-    /// It is this release's fault.
-    Attribution,
-    /// Phase and scope could be told.
-    Phase,
-    /// No other incident or deployment is in the way.
-    Lane,
-    /// The target exists, is stable and differs.
-    Target,
-    /// Few enough automatic rollbacks lately.
-    Budget,
-}
-
-impl Guard {
-    /// Its name in messages and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mode => "mode",
-            Self::Freshness => "freshness",
-            Self::Context => "context",
-            Self::Threshold => "threshold",
-            Self::Verify => "verify",
-            Self::Attribution => "attribution",
-            Self::Phase => "phase",
-            Self::Lane => "lane",
-            Self::Target => "target",
-            Self::Budget => "budget",
-        }
-    }
-}
-
-/// What a guard says.
+/// Another deployment that may be what went wrong: of the same service and environment, or of
+/// another service shortly before it began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Go on; the words say what it saw.
-    Pass(String),
-    /// Not now.
-    Hold(String),
-    /// No.
-    Deny(String),
-}
-
-impl Outcome {
-    /// `pass`, `hold` or `deny`.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Pass(_) => "pass",
-            Self::Hold(_) => "hold",
-            Self::Deny(_) => "deny",
-        }
-    }
-
-    /// The words.
-    pub fn reason(&self) -> &str {
-        match self {
-            Self::Pass(reason) | Self::Hold(reason) | Self::Deny(reason) => reason,
-        }
-    }
-
-    /// Whether it lets the action through.
-    pub fn is_pass(&self) -> bool {
-        matches!(self, Self::Pass(_))
-    }
-}
-
-/// One guard's verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct GuardVerdict {
-    /// Which.
-    pub guard: Guard,
-    /// What it said.
-    pub outcome: Outcome,
+pub struct Suspect {
+    /// Whose.
+    pub service: Service,
+    /// What it brought.
+    pub release_id: ReleaseId,
+    /// Its id.
+    pub deployment: DeploymentId,
+    /// When it started.
+    #[schemars(with = "String")]
+    pub started_at: Timestamp,
 }
 
 /// One rule's verdict on the alerts of an accusation.
@@ -196,6 +127,7 @@ pub struct Decision {
     /// Every rule that was asked.
     pub rules: Vec<RuleVerdict>,
     /// Every guard, in order; those after the first that did not pass are asked all the same.
+    #[serde(deserialize_with = "guard::known")]
     pub guards: Vec<GuardVerdict>,
     /// Whose.
     pub service: Option<Service>,
@@ -224,6 +156,33 @@ pub struct Decision {
     pub recheck_at: Option<Timestamp>,
     /// The incident it opened or joined, filled in afterwards.
     pub incident: Option<IncidentId>,
+    /// How it stands with people's consent, where it takes one.
+    #[serde(default)]
+    pub consent: Option<Consent>,
+    /// Other deployments that may be what went wrong: named, never acted on.
+    #[serde(default)]
+    pub suspects: Vec<Suspect>,
+    /// The incident whose rollback did not help, when that is what calls for this one.
+    #[serde(default)]
+    pub escalates: Option<IncidentId>,
+}
+
+/// How a decision stands with people's consent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Consent {
+    /// Nothing else speaks against it: people are to be asked.
+    Ask {
+        /// Until when the question is to stand.
+        #[schemars(with = "String")]
+        until: Timestamp,
+        /// What happens when nobody answers.
+        then: Expiry,
+    },
+    /// They are being asked.
+    Asked(ApprovalId),
+    /// They were, and this is the consent.
+    Given(ApprovalId),
 }
 
 impl Decision {
@@ -241,6 +200,40 @@ impl Decision {
             .iter()
             .find(|verdict| matches!(verdict.outcome, Outcome::Deny(_)))
             .or_else(|| self.first_obstacle())
+    }
+
+    /// The consent it rests on, where it rests on one.
+    pub fn consent_given(&self) -> Option<&ApprovalId> {
+        match &self.consent {
+            Some(Consent::Given(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Whether a person said no to it.
+    pub fn is_denied(&self) -> bool {
+        self.deciding_guard().is_some_and(|verdict| {
+            verdict.guard == Guard::Approval && matches!(verdict.outcome, Outcome::Deny(_))
+        })
+    }
+
+    /// Verdict, scope, target and what made them so, in words that stay the same while nothing
+    /// else does: two decisions of one gist differ only in how long, how much or how far.
+    pub fn gist(&self) -> String {
+        let why = match self.deciding_guard() {
+            // Versions before codes told guards apart by words alone.
+            Some(verdict) if verdict.code == Code::Unstated => self.why(),
+            Some(verdict) => format!("{}: {}", verdict.guard.as_str(), verdict.code.as_str()),
+            None => self.why(),
+        };
+        let scope = self.scope.as_ref().map(ToString::to_string);
+        format!(
+            "{}/{}/{why}/{scope:?}/{:?}/{:?}",
+            self.verdict.as_str(),
+            self.shadow,
+            self.target,
+            self.incident
+        )
     }
 
     /// One sentence: why.

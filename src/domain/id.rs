@@ -125,6 +125,10 @@ id!(
     IncidentId
 );
 id!(
+    /// One question to people: its lane and the sequence number that asked it.
+    ApprovalId
+);
+id!(
     /// One running gateway process.
     ReplicaId
 );
@@ -187,6 +191,23 @@ impl IncidentId {
     pub fn parts(&self) -> Option<(LaneName, u64)> {
         let (lane, seq) = self.0.rsplit_once('-')?;
         Some((LaneName::new(lane).ok()?, seq.parse().ok()?))
+    }
+}
+
+impl ApprovalId {
+    /// `<lane>-<seq>`.
+    ///
+    /// # Errors
+    /// Never for a lane from [`LaneName::of`] and a sequence number below 10¹⁰.
+    pub fn of(lane: &LaneName, seq: u64) -> Result<Self, InvalidId> {
+        Self::new(format!("{lane}-{seq}"))
+    }
+
+    /// The lane it was asked in.
+    pub fn lane(&self) -> Option<LaneName> {
+        let (lane, seq) = self.0.rsplit_once('-')?;
+        seq.parse::<u64>().ok()?;
+        LaneName::new(lane).ok()
     }
 }
 

@@ -13,16 +13,21 @@ use serde::{Deserialize, Serialize};
 use super::alert::Alert;
 use super::decision::{Decision, Scope};
 use super::id::{
-    DeploymentId, Env, ExecutionId, Host, IncidentId, LaneName, ReleaseId, ReplicaId, Service,
+    ApprovalId, DeploymentId, Env, ExecutionId, Host, IncidentId, LaneName, ReleaseId, ReplicaId,
+    Service,
 };
 
+mod approval;
 mod fold;
 mod illegal;
 mod incident;
+mod task;
 #[cfg(test)]
 mod tests;
 
+pub use approval::{Answer, Approval, Asked, Outcome as Settled, Via, newest as newest_approval};
 pub use illegal::Illegal;
+pub use task::Task;
 
 /// How often an incident may be sent to Spinnaker, all attempts that came to nothing included.
 pub const MAX_ATTEMPTS: u32 = 3;
@@ -44,7 +49,7 @@ pub struct LaneEntry {
 pub struct Plan {
     /// Spinnaker's application.
     pub application: String,
-    /// The rollback pipeline's name.
+    /// The rollback pipeline's name; of a task its job's type.
     pub pipeline: String,
     /// How much is taken back.
     pub scope: Scope,
@@ -54,12 +59,15 @@ pub struct Plan {
     pub from: ReleaseId,
     /// The release to go back to.
     pub target: ReleaseId,
-    /// The pipeline's parameters, mapped.
+    /// The pipeline's parameters, mapped; of a task its job's fields.
     pub parameters: BTreeMap<String, String>,
     /// Whether the pipeline's first stage asks for admission. Without it nothing keeps a second
     /// execution of an attempt from touching hosts.
     #[serde(default = "asks")]
     pub admission: bool,
+    /// The job, where no pipeline is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Box<Task>>,
 }
 
 fn asks() -> bool {
@@ -114,6 +122,9 @@ pub struct Opened {
     pub alerts: Vec<Alert>,
     /// The incident this one escalates; the same append closes it.
     pub supersedes: Option<IncidentId>,
+    /// The consent it was opened on, where one was needed.
+    #[serde(default)]
+    pub approval: Option<ApprovalId>,
 }
 
 /// How an incident ended.
@@ -152,6 +163,42 @@ pub enum LaneEvent {
         of: Option<u32>,
         /// Its members.
         hosts: Vec<Host>,
+    },
+    /// People are asked whether to roll back; the question's id is this lane and this entry's
+    /// number. One about the same deployment and rule that stands open is replaced.
+    Asked(Box<Asked>),
+    /// A person says yes.
+    Approved {
+        /// The question.
+        approval: ApprovalId,
+        /// Who, how and why.
+        answer: Answer,
+    },
+    /// A person says no; binds the question's deployment and rule until it is cleared.
+    Denied {
+        /// The question.
+        approval: ApprovalId,
+        /// Who, how and why.
+        answer: Answer,
+    },
+    /// A person takes a no back.
+    Cleared {
+        /// The question that was denied.
+        approval: ApprovalId,
+        /// Who, how and why.
+        answer: Answer,
+    },
+    /// Nobody answered in time.
+    Expired {
+        /// The question.
+        approval: ApprovalId,
+    },
+    /// Nothing is left to ask: its alerts are over, or something else took it up.
+    Lapsed {
+        /// The question.
+        approval: ApprovalId,
+        /// What happened.
+        why: String,
     },
     /// An incident opens; its id is this lane and this entry's number. It is also the stop: later
     /// batches of its deployment are refused.
@@ -234,7 +281,8 @@ pub enum LaneEvent {
         /// What was asked and answered.
         detail: String,
     },
-    /// A revision of the report is in the store.
+    /// A revision of the report is in the store, and people were told of it. Comes beside the others,
+    /// after the end too.
     Reported {
         /// The incident.
         incident: IncidentId,
@@ -371,6 +419,8 @@ pub struct LaneState {
     pub next_seq: u64,
     /// Batch starts by deployment and ordinal.
     pub batches: BTreeMap<DeploymentId, BTreeMap<u32, BatchStart>>,
+    /// Questions to people, oldest first.
+    pub approvals: Vec<Approval>,
     /// The unfinished incident; at most one.
     pub open: Option<Incident>,
     /// Finished incidents, oldest first.

@@ -10,12 +10,16 @@ pub mod decision;
 pub mod deployment;
 pub mod duration;
 pub mod evidence;
+pub mod freeze;
 pub mod id;
 pub mod lane;
+pub mod moment;
 pub mod notice;
 pub mod policy;
+pub mod record;
 pub mod release;
 pub mod secret;
+pub mod source;
 
 /// Lower-case hex digits of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {

@@ -9,17 +9,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::alert::{AlertStatus, Fingerprint, Labels};
+use super::decision::Code;
 use super::deployment::Phase;
 use super::id::{ChannelName, DeploymentId, Env, Host, IncidentId, ReleaseId, Service};
 
 /// What a message is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeKind {
     /// Alerts began, ended or are told again.
     Alert,
     /// A hold waits for a person.
     HoldPage,
+    /// A person must agree before something is taken back.
+    ApprovalWanted,
+    /// The question was answered, or nobody answered it.
+    ApprovalSettled,
     /// Spinnaker accepted a rollback.
     RollbackStarted,
     /// Its execution ended.
@@ -30,6 +37,8 @@ pub enum NoticeKind {
     Report,
     /// Something of our own is broken: a channel, Gate, the store.
     OwnTrouble,
+    /// Many messages as one, because the channel is at its limit. Never stored.
+    Digest,
 }
 
 /// One alert in a message.
@@ -85,6 +94,13 @@ pub struct Link {
     pub url: String,
 }
 
+impl Link {
+    /// The words of the link to an incident's page.
+    pub const INCIDENT: &str = "Incident";
+    /// The words of the link to a question's page.
+    pub const APPROVE: &str = "Approve or deny";
+}
+
 /// A decision as a message tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Told {
@@ -98,8 +114,14 @@ pub struct Told {
     pub rule: Option<String>,
     /// One sentence: why.
     pub why: String,
+    /// The same as a code, where a guard decided.
+    #[serde(default)]
+    pub code: Code,
     /// The release to go back to.
     pub target: Option<ReleaseId>,
+    /// Other deployments that may be what went wrong, in words.
+    #[serde(default)]
+    pub suspects: Vec<String>,
 }
 
 /// A rollback execution as a follow-up tells it.
@@ -113,6 +135,38 @@ pub struct Execution {
     pub status: Option<String>,
     /// What else is to say: a failure's text, what recovery saw.
     pub detail: Option<String>,
+}
+
+/// What many messages say, in a line each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Digest {
+    /// How many messages it stands for.
+    pub messages: u64,
+    /// Firing alerts in them, named or counted.
+    pub firing: u64,
+    /// Ended alerts in them.
+    pub resolved: u64,
+    /// What is named, most pressing first.
+    pub lines: Vec<DigestLine>,
+}
+
+/// Alerts that differ in where they fire only, or one message about something else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DigestLine {
+    /// What kind of message said it.
+    pub kind: NoticeKind,
+    /// Firing or resolved.
+    pub status: AlertStatus,
+    /// Its severity.
+    pub severity: String,
+    /// The alert's name, or what happened.
+    pub name: String,
+    /// Service and environment, as far as known.
+    pub place: String,
+    /// How many.
+    pub count: u64,
+    /// Where they fire: values of `instance`.
+    pub instances: Vec<String>,
 }
 
 /// The facts of one message to one channel.
@@ -156,6 +210,9 @@ pub struct Notice {
     pub alerts: Vec<AlertLine>,
     /// Alerts that were cut before they reached us, or by our limit.
     pub truncated: u64,
+    /// Labels an operator put on Alertmanager's route (`routeLabels`).
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub route_labels: Labels,
     /// How bad.
     pub metric: Option<Metric>,
     /// The chart, when it was drawn in time.
@@ -170,6 +227,44 @@ pub struct Notice {
     pub execution: Option<Execution>,
     /// Links, most useful first.
     pub links: Vec<Link>,
+    /// What a digest tells instead of alerts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+impl Notice {
+    /// A notice that says nothing yet.
+    pub fn blank(kind: NoticeKind, thread: &str, subject: &str, at: Timestamp) -> Self {
+        Self {
+            kind,
+            thread: thread.to_owned(),
+            at,
+            subject: subject.to_owned(),
+            status: AlertStatus::Firing,
+            severity: "none".to_owned(),
+            service: None,
+            env: None,
+            release_id: None,
+            version: None,
+            deployment: None,
+            batches: BTreeSet::new(),
+            phase: None,
+            context_missing: None,
+            stale_as_of: None,
+            hosts: Vec::new(),
+            alerts: Vec::new(),
+            truncated: 0,
+            route_labels: Labels::new(),
+            metric: None,
+            chart: None,
+            chart_missing: None,
+            decision: None,
+            incident: None,
+            execution: None,
+            links: Vec::new(),
+            digest: None,
+        }
+    }
 }
 
 /// A message to one channel: the notice and what of it is new.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::Labels;
 use super::deployment::Phase;
+use super::freeze::Freeze;
 use super::id::{ChannelName, Service};
 
 /// What automatic action may do; of all that apply the strictest wins (the order here).
@@ -202,6 +203,17 @@ pub enum Expiry {
     Rollback,
 }
 
+/// What follows when a batch was taken back and it is still bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Escalation {
+    /// People are paged.
+    #[default]
+    Page,
+    /// Everything goes back.
+    Full,
+}
+
 /// One rule of a policy file.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -223,6 +235,8 @@ pub struct Rule {
     pub on_no_data: NoData,
     /// Whether a person must agree; None: no.
     pub approval: Option<Approval>,
+    /// What follows when a batch was taken back and it is still bad.
+    pub escalate: Escalation,
     /// Who is told; empty: `default_channels`.
     pub channels: Vec<ChannelName>,
 }
@@ -236,8 +250,8 @@ pub struct Guards {
     pub cooldown: Duration,
     /// Share of the service's hosts that must stay up, 0–1.
     pub min_capacity: Option<f64>,
-    /// Windows in which nothing automatic happens unless rollbacks pass.
-    pub freeze: Vec<String>,
+    /// Windows of as little change as possible.
+    pub freeze: Vec<Freeze>,
 }
 
 /// One file of `rules/policy/`.

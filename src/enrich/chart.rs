@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::catalog::View;
 use super::evidence::{Accused, Names, Prober, rules_of};
+use crate::config::{Comparison, Recovery};
 use crate::domain::alert::{Alert, Labels};
 use crate::domain::clock;
 use crate::domain::context::Context;
@@ -85,6 +86,24 @@ impl ChartSource {
             threshold,
             from: from.into(),
         })
+    }
+}
+
+impl ChartSource {
+    /// What recovery is judged by: the question's own expression, bad on the other side of its line.
+    pub fn of_recovery(question: &Recovery) -> Self {
+        let bad = match question.op {
+            Comparison::Less => Op::GreaterOrEqual,
+            Comparison::LessOrEqual => Op::Greater,
+            Comparison::Greater => Op::LessOrEqual,
+            Comparison::GreaterOrEqual => Op::Less,
+        };
+        Self {
+            expr: question.expr.clone(),
+            drawn: question.expr.clone(),
+            threshold: Some((bad, question.value)),
+            from: "recovery".to_owned(),
+        }
     }
 }
 

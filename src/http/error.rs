@@ -1,11 +1,12 @@
 //! How an outbound call fails: a class for the metric, what to do next, and a text without secrets.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use reqwest::{
     StatusCode,
     header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
+use rustls::AlertDescription as Alert;
 
 /// Why a call failed; its [`as_str`](CallErrorKind::as_str) is a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,6 +134,12 @@ impl CallError {
 
 impl From<reqwest::Error> for CallError {
     fn from(error: reqwest::Error) -> Self {
+        if let Some((kind, detail)) = tls_error(&error).map(of_tls) {
+            return Self {
+                source: Some(Box::new(error.without_url())),
+                ..Self::new(kind, detail)
+            };
+        }
         let (kind, detail) = if error.is_connect() && error.is_timeout() {
             (CallErrorKind::Timeout, "no connection in time")
         } else if error.is_connect() {
@@ -150,6 +157,53 @@ impl From<reqwest::Error> for CallError {
             source: Some(Box::new(error.without_url())),
             ..Self::new(kind, detail)
         }
+    }
+}
+
+/// What TLS itself complains about, somewhere beneath.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // Its `source` steps over the error that it carries.
+        let carried = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match carried {
+            Some(carried) => Some(carried),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// A server that wants another certificate of ours says so in an alert, in TLS 1.3 only after we
+/// think that the connection stands.
+fn of_tls(error: &rustls::Error) -> (CallErrorKind, String) {
+    match error {
+        rustls::Error::AlertReceived(Alert::CertificateRequired) => (
+            CallErrorKind::Auth,
+            "the other side wants a client certificate".to_owned(),
+        ),
+        rustls::Error::AlertReceived(
+            alert @ (Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied),
+        ) => (
+            CallErrorKind::Auth,
+            format!("the other side refuses our client certificate ({alert:?})"),
+        ),
+        rustls::Error::InvalidCertificate(_) => (
+            CallErrorKind::Network,
+            format!("the other side's certificate is not trusted ({error})"),
+        ),
+        other => (CallErrorKind::Network, format!("TLS fails ({other})")),
     }
 }
 

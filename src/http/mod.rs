@@ -2,15 +2,17 @@
 //!
 //! Every client made here has a connect and a total timeout, follows no redirect (Gate answers a
 //! wrong login with one, and a followed redirect can carry a token to another host), takes no
-//! proxy from the environment and verifies TLS with the platform's roots. What an answer *means*
-//! is left to the room that asked.
+//! proxy from the environment and verifies TLS, with the platform's roots unless [`Settings::tls`]
+//! names others. What an answer *means* is left to the room that asked.
 //!
 //! `HTTP_PROXY` and its kin are ignored on purpose: a variable set for a package manager would
 //! otherwise hand Gate's password to a proxy. A proxy is used only where [`Settings::proxy`] says so.
 
 mod error;
+mod tls;
 
 pub use error::{CallError, CallErrorKind, Retry};
+pub use tls::{Tls, TlsError};
 
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ pub struct Settings {
     pub cookies: Cookies,
     /// Send everything through this proxy; `None` connects directly.
     pub proxy: Option<Url>,
+    /// Whom it trusts, and which certificate it shows.
+    pub tls: Tls,
 }
 
 /// Whether a client keeps cookies.
@@ -61,6 +65,7 @@ impl Default for Settings {
             connect_timeout: CONNECT_TIMEOUT,
             cookies: Cookies::Drop,
             proxy: None,
+            tls: Tls::default(),
         }
     }
 }
@@ -85,7 +90,7 @@ pub fn client(settings: &Settings) -> Result<Client, BuildError> {
         Some(url) => builder.proxy(Proxy::all(url.clone()).map_err(redacted)?),
         None => builder,
     };
-    builder.build().map_err(redacted)
+    settings.tls.apply(builder).build().map_err(redacted)
 }
 
 fn redacted(error: reqwest::Error) -> BuildError {

@@ -30,7 +30,7 @@ const MAX_BACKLOG: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     by: ReplicaId,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
 }
 
 /// What a delivery means.
@@ -204,7 +204,8 @@ impl EpisodeBook {
             .since
             .unwrap_or_else(|| clock::before(now, FORGET_AFTER));
         let from = clock::before(since, overlap);
-        let mut found = self.list(from, clock::after(now, self.skew)).await?;
+        let to = clock::after(now, self.skew);
+        let mut found = self.store.list_days("episodes", from, to).await?;
         found.retain(|key| !tail.read.contains(key));
         if first && found.len() > FIRST_READ {
             found.drain(..found.len() - FIRST_READ);
@@ -233,20 +234,6 @@ impl EpisodeBook {
         let horizon = keys::episodes(clock::before(now, overlap), "");
         tail.read = tail.read.split_off(&horizon);
         Ok(count)
-    }
-
-    async fn list(&self, from: Timestamp, to: Timestamp) -> Result<Vec<String>, StoreError> {
-        let mut found = Vec::new();
-        let offset = keys::episodes(from, "");
-        let mut at = from;
-        loop {
-            let folder = format!("episodes/{}", keys::day(at));
-            found.extend(self.store.list_after(&folder, Some(&offset)).await?);
-            if keys::day(at) >= keys::day(to) {
-                return Ok(found);
-            }
-            at = clock::after(at, Duration::from_hours(24)).min(to);
-        }
     }
 
     async fn flush(&self, now: Timestamp) -> Result<(), StoreError> {

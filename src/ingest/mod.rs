@@ -8,6 +8,7 @@
 pub mod alertmanager;
 pub mod book;
 pub mod episode;
+pub mod history;
 mod life;
 pub mod vmalert;
 mod wire;

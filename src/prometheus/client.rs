@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use url::Url;
 
 use super::wire::{Answer, QueryData};
-use super::{Login, PromError, join};
+use super::{Ask, Login, PromError, join};
 use crate::config::Metrics;
 use crate::domain::alert::Labels;
 use crate::http::{self, CallError, CallErrorKind};
@@ -87,11 +88,41 @@ impl Client {
         }
     }
 
-    /// The value of `query` at `at` (now when None), past every cache.
-    ///
-    /// # Errors
-    /// When there is no whole answer within the limits; see [`PromError`].
-    pub async fn instant(
+    async fn ask(
+        &self,
+        what: &str,
+        mut form: Vec<(&'static str, String)>,
+        options: &Options,
+    ) -> Result<QueryData, PromError> {
+        let timeout = options.timeout.unwrap_or(self.timeout).min(self.timeout);
+        form.push(("nocache", "1".to_owned()));
+        form.push(("timeout", format!("{}s", timeout.as_secs().max(1))));
+        if self.latency_offset {
+            form.push(("latency_offset", "1ms".to_owned()));
+        }
+        let url = join(&self.base, &["api", "v1", what])?;
+        let extra = options.params.iter();
+        let pairs: Vec<(&str, &str)> = form
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .chain(extra.map(|(name, value)| (name.as_str(), value.as_str())))
+            .collect();
+        // A form, because an expression may be longer than a URL.
+        let request = self.http.post(url).timeout(timeout).form(&pairs);
+        let answer: Answer<QueryData> = read(self.login.apply(request)).await?;
+        if answer.is_partial == Some(true) {
+            return Err(PromError::Incomplete);
+        }
+        answer
+            .data
+            .ok_or_else(|| PromError::BadAnswer("no data".into()))
+    }
+}
+
+/// Past every cache, which also keeps the grid of times as asked.
+#[async_trait]
+impl Ask for Client {
+    async fn instant(
         &self,
         query: &str,
         at: Option<Timestamp>,
@@ -104,12 +135,7 @@ impl Client {
         Ok(samples)
     }
 
-    /// The points of `query` from `start` to `end`, one per `step`, past every cache (which also
-    /// keeps the grid of times as asked).
-    ///
-    /// # Errors
-    /// When there is no whole answer within the limits; see [`PromError`].
-    pub async fn range(
+    async fn range(
         &self,
         query: &str,
         start: Timestamp,
@@ -139,36 +165,6 @@ impl Client {
         let longest = series.iter().map(|one| one.points.len()).max();
         limit(longest.unwrap_or(0), POINTS_LIMIT, "points")?;
         Ok(series)
-    }
-
-    async fn ask(
-        &self,
-        what: &str,
-        mut form: Vec<(&'static str, String)>,
-        options: &Options,
-    ) -> Result<QueryData, PromError> {
-        let timeout = options.timeout.unwrap_or(self.timeout).min(self.timeout);
-        form.push(("nocache", "1".to_owned()));
-        form.push(("timeout", format!("{}s", timeout.as_secs().max(1))));
-        if self.latency_offset {
-            form.push(("latency_offset", "1ms".to_owned()));
-        }
-        let url = join(&self.base, &["api", "v1", what])?;
-        let extra = options.params.iter();
-        let pairs: Vec<(&str, &str)> = form
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .chain(extra.map(|(name, value)| (name.as_str(), value.as_str())))
-            .collect();
-        // A form, because an expression may be longer than a URL.
-        let request = self.http.post(url).timeout(timeout).form(&pairs);
-        let answer: Answer<QueryData> = read(self.login.apply(request)).await?;
-        if answer.is_partial == Some(true) {
-            return Err(PromError::Incomplete);
-        }
-        answer
-            .data
-            .ok_or_else(|| PromError::BadAnswer("no data".into()))
     }
 }
 

@@ -5,10 +5,12 @@
 //! or evidence that is held back; nothing here decides.
 
 mod scan;
+mod selectors;
 
 use std::fmt;
 
 use scan::{Piece, Token};
+pub use selectors::{Selector, selectors};
 
 /// Longest text that is looked at; the metrics store itself refuses more.
 const LENGTH_LIMIT: usize = 16 * 1024;
@@ -95,6 +97,50 @@ pub fn measured(expr: &str) -> Option<Measured> {
         lhs: format!("{with}{}", found.lhs),
         ..found
     })
+}
+
+/// Words that join the operands of an expression.
+const JOINTS: [&str; 6] = ["and", "or", "unless", "if", "ifnot", "default"];
+
+/// Every comparison on the outside of `expr`, however they are joined; none where it is not
+/// understood.
+pub fn comparisons(expr: &str) -> Vec<Measured> {
+    let mut found = Vec::new();
+    if let Some(text) = readable(expr)
+        && let Some((_, body)) = scan::with_prefix(&text)
+    {
+        collect(body, 0, &mut found);
+    }
+    found
+}
+
+fn collect(body: &str, depth: u32, found: &mut Vec<Measured>) -> Option<()> {
+    if depth > 16 {
+        return None;
+    }
+    let body = scan::without_matching(body)?.trim();
+    if let Some(inner) = scan::unwrap_brackets(body) {
+        return collect(inner, depth + 1, found);
+    }
+    let tokens = scan::top_level(body)?;
+    let joints: Vec<&Token> = tokens.iter().filter(|one| one.is_word(&JOINTS)).collect();
+    if joints.is_empty() {
+        found.extend(comparison(body, depth));
+        return Some(());
+    }
+    let starts = std::iter::once(0).chain(joints.iter().map(|one| one.end));
+    let ends = joints.iter().map(|one| one.start).chain([body.len()]);
+    for (start, end) in starts.zip(ends) {
+        collect(body.get(start..end)?, depth + 1, found);
+    }
+    Some(())
+}
+
+/// What stands between the brackets of every call of `function` in `expr`.
+pub fn calls(expr: &str, function: &str) -> Vec<String> {
+    let text = readable(expr).unwrap_or_default();
+    let found = scan::calls(&text, function);
+    found.into_iter().map(str::to_owned).collect()
 }
 
 fn readable(expr: &str) -> Option<String> {

@@ -1,10 +1,13 @@
-//! The metrics store and the vmalerts, as they are asked.
+//! The metrics store, the vmalerts and Alertmanager, as they are asked.
 //!
-//! [`Client`] asks for instants and ranges, [`RuleSource`] for the alerting rules of one vmalert,
+//! [`Client`] asks for instants and ranges, [`RuleSource`] for the alerting rules of one vmalert;
+//! evidence knows them as [`Ask`] and [`RuleList`], since a rehearsal answers from a file.
 //! [`history`] reads raw points for reports, [`expr`] takes expressions apart just far enough. What
 //! an answer means for an accusation is left to [`crate::enrich`]. Every answer is bounded in
 //! bytes, series and points, and a partial one is an error, never half a truth.
 
+mod alertmanager;
+mod ask;
 mod client;
 mod error;
 pub mod expr;
@@ -12,6 +15,8 @@ pub mod history;
 mod rules;
 mod wire;
 
+pub use alertmanager::{Alertmanager, KnownAlert, PostedAlert};
+pub use ask::{Ask, RuleList};
 pub use client::{Client, Options, Sample, Series};
 pub use error::PromError;
 pub use rules::{AlertingRule, RuleGroup, RuleSource};

@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use url::Url;
 
 use super::client::read;
 use super::wire::{Answer, GroupBody, RuleBody, RulesData};
-use super::{Login, PromError, join};
+use super::{Login, PromError, RuleList, join};
 use crate::config::Vmalert;
 use crate::domain::alert::Labels;
 
@@ -74,9 +75,12 @@ impl RuleSource {
             canary: vmalert.canary,
         }
     }
+}
 
-    /// Its host and port, for words.
-    pub fn name(&self) -> String {
+/// Its name is its host and port.
+#[async_trait]
+impl RuleList for RuleSource {
+    fn name(&self) -> String {
         let host = self.base.host_str().unwrap_or("?");
         match self.base.port() {
             Some(port) => format!("{host}:{port}"),
@@ -84,11 +88,7 @@ impl RuleSource {
         }
     }
 
-    /// Its alerting rules as they stand.
-    ///
-    /// # Errors
-    /// When there is no whole answer.
-    pub async fn rules(&self) -> Result<Vec<RuleGroup>, PromError> {
+    async fn rules(&self) -> Result<Vec<RuleGroup>, PromError> {
         let mut url = join(&self.base, &["api", "v1", "rules"])?;
         url.query_pairs_mut().append_pair("type", "alert");
         let request = self.http.get(url).timeout(TIMEOUT);

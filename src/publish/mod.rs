@@ -1,10 +1,12 @@
 //! Writes down a release: what was built, from what, by whom. Once.
 //!
 //! The document is created if absent; the same content again is fine, anything else under that
-//! version is a conflict that names both. Marks are a chain beside it, the newest counts. Uploading
-//! and starting Spinnaker are not done here.
+//! version is a conflict that names both. Marks are a chain beside it, the newest counts. Beside
+//! that: its files are put where hosts fetch them from, and a pipeline is started with it, once.
 
 mod checksum;
+mod start;
+mod upload;
 
 use std::path::PathBuf;
 
@@ -14,6 +16,8 @@ use crate::domain::release::{Artifact, Mark, Release};
 use crate::store::{Created, Store, StoreError, chain, keys};
 
 pub use checksum::sha256_of;
+pub use start::{Order, StartError, Started, start};
+pub use upload::{Artifacts, UploadError};
 
 /// How often an append that lost its number is tried again.
 const TRIES: u32 = 5;
@@ -122,15 +126,35 @@ pub async fn publish(
     if store.create(&key, &release).await? == Created::Mine {
         return Ok(Outcome::Created(release));
     }
-    let published: Option<Release> = store.get(&key).await?;
+    let published = same(&release, store).await?;
     let published = published.ok_or_else(|| StoreError::Unknown {
         key,
         reason: "there one moment, gone the next".into(),
     })?;
-    match difference(&published, &release) {
-        None => Ok(Outcome::AlreadySame(published)),
+    Ok(Outcome::AlreadySame(published))
+}
+
+/// The release as it was published before, if it was, and with the same content.
+///
+/// # Errors
+/// See [`PublishError`].
+pub async fn published(
+    request: &PublishRequest,
+    store: &Store,
+    clock: &dyn Clock,
+) -> Result<Option<Release>, PublishError> {
+    same(&describe(request, clock).await?, store).await
+}
+
+async fn same(release: &Release, store: &Store) -> Result<Option<Release>, PublishError> {
+    let key = keys::release(&release.service, &release.id);
+    let Some(published) = store.get::<Release>(&key).await? else {
+        return Ok(None);
+    };
+    match difference(&published, release) {
+        None => Ok(Some(published)),
         Some((what, published, offered)) => Err(PublishError::Conflict {
-            id: release.id,
+            id: release.id.clone(),
             what,
             published,
             offered,
@@ -138,18 +162,27 @@ pub async fn publish(
     }
 }
 
+/// The release that a tag stands for.
+///
+/// # Errors
+/// When the tag gives no version that can be part of an id.
+pub fn release_id(service: &Service, tag: &str, prefix: &str) -> Result<ReleaseId, PublishError> {
+    let version = tag.strip_prefix(prefix).unwrap_or(tag);
+    let id = if version.is_empty() {
+        Err(InvalidId(tag.to_owned()))
+    } else {
+        ReleaseId::of(service, version)
+    };
+    id.map_err(|source| PublishError::Tag {
+        tag: tag.to_owned(),
+        source,
+    })
+}
+
 async fn describe(request: &PublishRequest, clock: &dyn Clock) -> Result<Release, PublishError> {
     let tag = &request.tag;
-    let version = tag.strip_prefix(&request.tag_prefix).unwrap_or(tag);
-    let id = if version.is_empty() {
-        Err(InvalidId(tag.clone()))
-    } else {
-        ReleaseId::of(&request.service, version)
-    };
-    let id = id.map_err(|source| PublishError::Tag {
-        tag: tag.clone(),
-        source,
-    })?;
+    let id = release_id(&request.service, tag, &request.tag_prefix)?;
+    let version = id.version().to_owned();
     let config = match &request.config {
         Some(file) => Some(Artifact {
             url: file.url.clone(),
@@ -161,7 +194,7 @@ async fn describe(request: &PublishRequest, clock: &dyn Clock) -> Result<Release
         id,
         service: request.service.clone(),
         tag: tag.clone(),
-        version: version.to_owned(),
+        version,
         artifact_url: request.artifact.url.clone(),
         checksum: checksum(&request.artifact.content).await?,
         config,

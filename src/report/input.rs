@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::parts::{Commit, ExecutionLog, HostLine, MessageLine, MetricSnapshot, Section};
+use super::parts::{
+    Commit, ExecutionLog, HostLine, JudgedLine, MessageLine, MetricSnapshot, Section,
+};
 use crate::domain::alert::Alert;
 use crate::domain::deployment::Deployment;
 use crate::domain::lane::Incident;
@@ -29,6 +31,8 @@ pub struct Input {
     pub received_at: Option<Timestamp>,
     /// What lies between the two releases, newest first.
     pub commits: Section<Vec<Commit>>,
+    /// Where a browser shows all of that, when a repository is configured.
+    pub compare: Option<Link>,
     /// The execution that brought the accused release.
     pub deploy_log: Section<ExecutionLog>,
     /// The execution that took it back.
@@ -37,6 +41,8 @@ pub struct Input {
     pub metrics: Section<Vec<MetricSnapshot>>,
     /// What was said to people.
     pub messages: Section<Vec<MessageLine>>,
+    /// What was decided about the deployment beside the lane.
+    pub judged: Section<Vec<JudgedLine>>,
     /// The affected hosts.
     pub hosts: Section<Vec<HostLine>>,
     /// 1 when Spinnaker accepted the rollback, 2 at its end, 3 at recovery or 15 min later.

@@ -26,8 +26,8 @@ pub use html::html;
 pub use input::Input;
 pub use markdown::markdown;
 pub use parts::{
-    Commit, ExecutionLog, HostLine, HostState, MessageLine, MetricSnapshot, Png, Role, Section,
-    Series, Side, StageLine, Threshold,
+    Commit, ExecutionLog, HostLine, HostState, JudgedLine, Judging, MessageLine, MetricSnapshot,
+    Png, Role, Section, Series, Side, StageLine, Threshold,
 };
 pub use record::{
     AlertRow, Answer, Asked, Change, Clock, Clocks, EvidenceRow, FORMAT, FollowUp, Gap, GuardRow,

@@ -29,6 +29,13 @@ pub enum Section<T> {
     },
 }
 
+/// A record of before a section was known lacks it.
+impl<T> Default for Section<T> {
+    fn default() -> Self {
+        Self::missing("not gathered by the version that made this report")
+    }
+}
+
 impl<T> Section<T> {
     /// A section of which nothing could be had.
     pub fn missing(why: impl Into<Text>) -> Self {
@@ -236,6 +243,35 @@ pub struct MessageLine {
     pub kind: NoticeKind,
 }
 
+/// Something that was decided beside the lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JudgedLine {
+    /// When.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// What.
+    pub what: Judging,
+    /// In words: why.
+    pub why: Text,
+}
+
+/// What was decided beside the lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Judging {
+    /// An accusation of the deployment was judged, or judged again.
+    Decided {
+        /// `notify`, `hold`, `rollback_batch`, `rollback_full`.
+        verdict: String,
+        /// Whether mode `shadow` kept it from being done.
+        shadow: bool,
+    },
+    /// A hold stood for long, and people were paged.
+    Paged,
+    /// A hold ended.
+    HoldEnded,
+}
+
 /// A host before and after the rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostLine {
@@ -265,7 +301,7 @@ pub struct HostState {
 /// A change between the two releases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Commit {
-    /// Its hash.
+    /// Its hash; empty when it is not known.
     pub id: Text,
     /// Who wrote it, when known.
     pub author: Option<Text>,
@@ -274,6 +310,9 @@ pub struct Commit {
     /// When it was written.
     #[schemars(with = "Option<String>")]
     pub at: Option<Timestamp>,
+    /// Its page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 impl Commit {

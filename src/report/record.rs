@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::parts::{Commit, ExecutionLog, HostLine, MessageLine, MetricSnapshot, Section};
+use super::parts::{
+    Commit, ExecutionLog, HostLine, JudgedLine, MessageLine, MetricSnapshot, Section,
+};
 use super::text::{Number, Text};
 use crate::domain::alert::{AlertStatus, Fingerprint};
 use crate::domain::decision::{Guard, Scope};
@@ -53,6 +55,9 @@ pub struct Record {
     pub hosts: Section<Vec<HostLine>>,
     /// What was said to people.
     pub messages: Section<Vec<MessageLine>>,
+    /// What was decided about the deployment beside the lane; the timeline tells of it.
+    #[serde(default)]
+    pub judged: Section<Vec<JudgedLine>>,
     /// What is done, and what people have to do.
     pub follow_ups: Vec<FollowUp>,
     /// What this revision does not know, and why.
@@ -419,6 +424,9 @@ pub struct Change {
     pub target: ReleaseFacts,
     /// What lies between them, newest first.
     pub commits: Section<Vec<Commit>>,
+    /// Where a browser shows all of that.
+    #[serde(default)]
+    pub compare: Option<NamedLink>,
 }
 
 /// A row of the timeline.

@@ -25,7 +25,7 @@ struct Pattern {
 
 static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
     let value = r#"(\\?"(?:[^"\\]|\\[^"])+\\?"|'[^']+'|\\?["']?[^\s"'&<>=~\\][^\s"'&<>]*)"#;
-    let patterns: [(String, Replace); 8] = [
+    let patterns: [(String, Replace); 10] = [
         (
             r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)".to_owned(),
             all,
@@ -47,6 +47,16 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
             after_head,
         ),
         (r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]+@".to_owned(), userinfo),
+        // What a bot's or a presigned address carries, however short.
+        (
+            r#"(?i)([?&](?:key|sig|[\w.-]*(?:token|signature|secret|credential))=)([^\s&"'<>\\]+)"#.to_owned(),
+            after_head,
+        ),
+        // Incoming webhooks whose address is the secret: Slack, Discord, Teams.
+        (
+            r#"(?i)(\b(?:hooks\.slack\.com/(?:services|workflows|triggers)|discord(?:app)?\.com/api/webhooks|[a-z0-9.-]+\.office\.com/webhookb2)/)([^\s"'<>\\]+)"#.to_owned(),
+            after_head,
+        ),
         (
             r"\b(?:(?:AKIA|ASIA|AROA|AIDA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[a-z]-[A-Za-z0-9-]{10,}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)".to_owned(),
             all,
@@ -131,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        assert_eq!(PATTERNS.len(), 8);
+        assert_eq!(PATTERNS.len(), 10);
         assert!(NAME.is_some());
     }
 
@@ -179,6 +189,18 @@ mod tests {
             ("ghp_0123456789abcdefghij0123 leaked", "*** leaked"),
             ("xoxb-1234567890-abcdef", "***"),
             ("jwt eyJhbGciOiJI.eyJzdWIiOiIx.c2ln end", "jwt *** end"),
+            (
+                "posting to https://hooks.slack.com/services/T00/B00/x1Y2z3 now",
+                "posting to https://hooks.slack.com/services/*** now",
+            ),
+            (
+                r#"{"url":"https://discord.com/api/webhooks/1/abc","n":1}"#,
+                r#"{"url":"https://discord.com/api/webhooks/***","n":1}"#,
+            ),
+            (
+                "https://oapi.dingtalk.com/robot/send?access_token=0a1b2c&timestamp=1",
+                "https://oapi.dingtalk.com/robot/send?access_token=***&timestamp=1",
+            ),
             ("Cookie: a=1; b=2\nnext", "Cookie: ***\nnext"),
             (
                 "a\n-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nb",
@@ -218,6 +240,52 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_a_secret_by_its_shape_never_survives(
+            before in "[ -~]{0,20}",
+            secret in r"(eyJ[A-Za-z0-9_-]{10,30}\.[A-Za-z0-9_-]{10,40}\.[A-Za-z0-9_-]{10,40}|gh[ps]_[A-Za-z0-9]{36}|xoxb-[0-9]{11}-[A-Za-z0-9]{24}|AKIA[A-Z0-9]{16})",
+            after in "( [ -~]{0,20})?",
+        ) {
+            // A letter right before it makes it part of a longer word.
+            let text = format!("{before} {secret}{after}");
+            let out = redact(&text).into_owned();
+            prop_assert!(!out.contains(&secret), "{out}");
+            prop_assert_eq!(redact(&out), out.as_str(), "again");
+        }
+
+        #[test]
+        fn the_secret_part_of_an_address_never_survives(
+            (head, tail) in prop_oneof![
+                Just(("https://hooks.slack.com/services/T00/B00/", "")),
+                Just(("https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=", "")),
+                Just(("https://oapi.dingtalk.com/robot/send?access_token=", "&timestamp=1")),
+                Just(("https://bot:", "@git.example.com/shop.git")),
+                Just(("postgres://app:", "@db:5432/shop")),
+                Just(("https://s3.example.com/b/k?X-Amz-Signature=", "&x=1")),
+            ],
+            secret in "[A-Za-z0-9_.~-]{8,40}",
+        ) {
+            let text = format!("calling {head}{secret}{tail} failed");
+            let out = redact(&text).into_owned();
+            prop_assert!(!out.contains(&secret), "{out}");
+            prop_assert!(out.starts_with("calling ") && out.ends_with(" failed"), "{out}");
+            prop_assert_eq!(redact(&out), out.as_str(), "again");
+        }
+
+        #[test]
+        fn a_private_key_never_survives(
+            kind in "(RSA |EC |OPENSSH |ENCRYPTED |)",
+            lines in prop::collection::vec("[A-Za-z0-9+/]{64}", 1..4),
+            ended in any::<bool>(),
+        ) {
+            let body = lines.join("\n");
+            let end = if ended { format!("\n-----END {kind}PRIVATE KEY-----\nafter") } else { String::new() };
+            let text = format!("before\n-----BEGIN {kind}PRIVATE KEY-----\n{body}{end}");
+            let out = redact(&text).into_owned();
+            prop_assert!(lines.iter().all(|line| !out.contains(line)), "{out}");
+            prop_assert!(out.starts_with("before\n") && (!ended || out.ends_with("\nafter")), "{out}");
+        }
+
         #[test]
         fn a_password_never_survives_its_name(
             name in "(password|DB_PASSWORD|token|secret|api_key|apikey)",

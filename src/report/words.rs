@@ -153,11 +153,14 @@ pub(super) fn notice(kind: NoticeKind) -> &'static str {
     match kind {
         NoticeKind::Alert => "alert",
         NoticeKind::HoldPage => "hold: a person is needed",
+        NoticeKind::ApprovalWanted => "a person was asked to agree",
+        NoticeKind::ApprovalSettled => "the answer to that",
         NoticeKind::RollbackStarted => "rollback started",
         NoticeKind::RollbackFinished => "rollback finished",
         NoticeKind::Recovery => "recovery",
         NoticeKind::Report => "report",
         NoticeKind::OwnTrouble => "trouble of the gateway's own",
+        NoticeKind::Digest => "digest",
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{
     ExecutionId, TriggerError,
     failure::shortened,
-    wire::{ErrorBody, TriggerAnswer},
+    wire::{ErrorBody, Started, TriggerAnswer},
 };
 use crate::http::{self, CallError, CallErrorKind};
 
@@ -79,11 +79,20 @@ impl Answer {
                 .is_some_and(|body| !body.exception.is_empty())
     }
 
-    /// Reads the answer to a trigger.
-    pub(super) fn started(&self) -> Result<ExecutionId, TriggerError> {
+    /// Gate's 500 to a call that worked and that Orca answered with nothing.
+    pub(super) fn is_unreadable_emptiness(&self) -> bool {
+        self.status == StatusCode::INTERNAL_SERVER_ERROR
+            && self.error_body().is_some_and(|body| {
+                body.exception.ends_with(".SpinnakerConversionException")
+                    && body.message.contains("No content to map")
+            })
+    }
+
+    /// Reads the answer to a call that starts something.
+    pub(super) fn started(&self, what: Started) -> Result<ExecutionId, TriggerError> {
         if self.status.is_success() {
             let answer: TriggerAnswer = self.json().map_err(TriggerError::Unclear)?;
-            return answer.execution_id().ok_or_else(|| {
+            return answer.execution_id(what).ok_or_else(|| {
                 let detail = "Gate's answer names no execution";
                 let error = CallError::new(CallErrorKind::Decode, detail);
                 TriggerError::Unclear(error.with_status(self.status))

@@ -8,14 +8,17 @@ use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::{Client, Method, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{
     Execution, ExecutionId, ExecutionStatus, GateError, PipelineConfig, TriggerError,
     answer::Answer,
-    wire::{ExecutionBody, PipelineConfigBody, TriggerBody, UserAnswer},
+    wire::{ExecutionBody, PipelineConfigBody, Started, TriggerBody, UserAnswer},
 };
-use crate::http::{self, BuildError, CallError, CallErrorKind, Cookies, Settings, TOTAL_TIMEOUT};
+use crate::http::{
+    self, BuildError, CallError, CallErrorKind, Cookies, Settings, TOTAL_TIMEOUT, Tls,
+};
 
 /// Where Gate is and how to log in.
 #[derive(Debug, Clone)]
@@ -24,16 +27,19 @@ pub struct GateSettings {
     pub base_url: Url,
     /// Sent with every call.
     pub login: Login,
+    /// Whom the client trusts, and the certificate it shows.
+    pub tls: Tls,
     /// From the call to the last byte of the answer.
     pub timeout: Duration,
 }
 
 impl GateSettings {
-    /// Settings with the usual timeout.
-    pub const fn new(base_url: Url, login: Login) -> Self {
+    /// Settings with the usual timeout, and with the platform's roots.
+    pub fn new(base_url: Url, login: Login) -> Self {
         Self {
             base_url,
             login,
+            tls: Tls::default(),
             timeout: TOTAL_TIMEOUT,
         }
     }
@@ -42,7 +48,7 @@ impl GateSettings {
 /// Ways to log in to Gate.
 #[derive(Debug, Clone)]
 pub enum Login {
-    /// A Gate without login.
+    /// A Gate without login, or one that knows us by our certificate.
     None,
     /// `security.basicform`.
     Basic {
@@ -68,6 +74,20 @@ pub struct Trigger {
     pub parameters: BTreeMap<String, String>,
 }
 
+/// A file that a pipeline is started with.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Artifact {
+    /// Spinnaker's word for what it is: `s3/object`, `http/file`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What pipelines match it by; its address.
+    pub name: String,
+    /// Where it is fetched from.
+    pub reference: String,
+    /// The release's version.
+    pub version: String,
+}
+
 /// A client of one Gate; cheap to clone. Keeps Gate's session cookie, because Gate makes a server
 /// session for every call that comes without one.
 #[derive(Debug, Clone)]
@@ -82,6 +102,7 @@ impl Gate {
         let http = http::client(&Settings {
             timeout: settings.timeout,
             cookies: Cookies::Keep,
+            tls: settings.tls.clone(),
             ..Settings::default()
         })?;
         Ok(Self { settings, http })
@@ -96,6 +117,17 @@ impl Gate {
         pipeline: &str,
         trigger: &Trigger,
     ) -> Result<ExecutionId, TriggerError> {
+        self.trigger_with(application, pipeline, trigger, &[]).await
+    }
+
+    /// The same, with artifacts for the pipeline to take up.
+    pub async fn trigger_with(
+        &self,
+        application: &str,
+        pipeline: &str,
+        trigger: &Trigger,
+        artifacts: &[Artifact],
+    ) -> Result<ExecutionId, TriggerError> {
         let url = self
             .url(&["pipelines", application, pipeline])
             .map_err(TriggerError::NotSent)?;
@@ -105,12 +137,13 @@ impl Gate {
             correlation_id: &trigger.correlation_id,
             event_id: &trigger.event_id,
             parameters: &trigger.parameters,
+            artifacts,
         });
         let response = request.send().await.map_err(unsent_or_unclear)?;
         let answer = Answer::read(response)
             .await
             .map_err(TriggerError::Unclear)?;
-        answer.started()
+        answer.started(Started::Pipeline)
     }
 
     /// Reads an execution; `None` when Orca has none of that id.
@@ -151,7 +184,20 @@ impl Gate {
             .append_pair("pipelineConfigIds", &pipeline_config_ids.join(","))
             .append_pair("limit", &limit.to_string())
             .append_pair("expand", "false");
-        self.list(url, statuses).await
+        self.list::<ExecutionBody>(url, statuses).await
+    }
+
+    /// Reads executions by id with everything in them. Ids that Orca does not have, or has no more,
+    /// are left out without a word.
+    pub async fn executions_by_id(&self, ids: &[&str]) -> Result<Vec<Execution>, GateError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut url = self.url(&["executions"])?;
+        url.query_pairs_mut()
+            .append_pair("executionIds", &ids.join(","))
+            .append_pair("expand", "true");
+        self.list::<ExecutionBody>(url, &[]).await
     }
 
     /// Lists executions of an application with everything in them, newest first, at most `limit`
@@ -172,7 +218,7 @@ impl Gate {
             url.query_pairs_mut()
                 .append_pair("pipelineNameFilter", name);
         }
-        self.list(url, statuses).await
+        self.list::<ExecutionBody>(url, statuses).await
     }
 
     /// Asks for a cancel. It happens later: read until the status is terminal, and judge by
@@ -211,7 +257,7 @@ impl Gate {
         Ok(())
     }
 
-    async fn list(
+    pub(super) async fn list<Body: DeserializeOwned + Into<Execution>>(
         &self,
         mut url: Url,
         statuses: &[ExecutionStatus],
@@ -222,7 +268,7 @@ impl Gate {
                 .append_pair("statuses", &words.join(","));
         }
         let answer = self.call(Method::GET, url).await?;
-        let bodies: Vec<ExecutionBody> = answer.json()?;
+        let bodies: Vec<Body> = answer.json()?;
         let mut executions: Vec<Execution> = bodies.into_iter().map(Into::into).collect();
         // Gate's order depends on Orca's storage.
         executions.sort_by(|a, b| b.build_time.cmp(&a.build_time).then(b.id.cmp(&a.id)));
@@ -230,11 +276,11 @@ impl Gate {
         Ok(executions)
     }
 
-    async fn call(&self, method: Method, url: Url) -> Result<Answer, CallError> {
+    pub(super) async fn call(&self, method: Method, url: Url) -> Result<Answer, CallError> {
         Answer::read(self.request(method, url).send().await?).await
     }
 
-    fn request(&self, method: Method, url: Url) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
         let request = self.http.request(method, url);
         match &self.settings.login {
             Login::None => request,
@@ -246,7 +292,7 @@ impl Gate {
     }
 
     /// Base URL plus segments, each escaped. Dots are refused: they would climb the path.
-    fn url(&self, segments: &[&str]) -> Result<Url, CallError> {
+    pub(super) fn url(&self, segments: &[&str]) -> Result<Url, CallError> {
         let unusable = |detail: String| CallError::new(CallErrorKind::Client, detail);
         if let Some(name) = segments.iter().find(|s| matches!(**s, "" | "." | "..")) {
             return Err(unusable(format!("name `{name}` cannot be part of a path")));
@@ -261,7 +307,7 @@ impl Gate {
 }
 
 /// A request that never left is surely without effect; any other failure leaves it open.
-fn unsent_or_unclear(error: reqwest::Error) -> TriggerError {
+pub(super) fn unsent_or_unclear(error: reqwest::Error) -> TriggerError {
     let unsent = error.is_connect() || error.is_builder();
     let error = CallError::from(error);
     if unsent {

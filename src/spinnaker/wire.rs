@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{
-    Execution, ExecutionId, ExecutionTrigger, Parameter, PipelineConfig, Stage, StageOwner,
-    order::in_run_order,
+    Artifact, Execution, ExecutionId, ExecutionTrigger, Parameter, PipelineConfig, Stage,
+    StageOwner, order::in_run_order,
 };
 
 /// Body of `POST /pipelines/{application}/{name}`; all of it becomes `execution.trigger`.
@@ -26,6 +26,8 @@ pub(super) struct TriggerBody<'a> {
     #[serde(rename = "eventId")]
     pub(super) event_id: &'a str,
     pub(super) parameters: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) artifacts: &'a [Artifact],
 }
 
 /// Answer to it.
@@ -35,10 +37,28 @@ pub(super) struct TriggerAnswer {
     reference: String,
 }
 
+/// What a call is to have started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Started {
+    /// An execution of a pipeline.
+    Pipeline,
+    /// A task.
+    Task,
+}
+
+impl Started {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Pipeline => "/pipelines/",
+            Self::Task => "/tasks/",
+        }
+    }
+}
+
 impl TriggerAnswer {
-    /// The id in `/pipelines/<id>`.
-    pub(super) fn execution_id(&self) -> Option<ExecutionId> {
-        let id = self.reference.strip_prefix("/pipelines/")?;
+    /// The id in `/<place>/<id>`; an answer that names something else started nothing we asked for.
+    pub(super) fn execution_id(&self, place: Started) -> Option<ExecutionId> {
+        let id = self.reference.strip_prefix(place.prefix())?;
         let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         (plain && !id.is_empty()).then(|| ExecutionId::new(id))
     }
@@ -81,6 +101,9 @@ pub(super) struct ExecutionBody {
     application: String,
     #[serde(default, deserialize_with = "or_default")]
     name: String,
+    /// What a task has for a name.
+    #[serde(default, deserialize_with = "or_default")]
+    description: String,
     pipeline_config_id: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     status: String,
@@ -95,6 +118,12 @@ pub(super) struct ExecutionBody {
     #[serde(default, deserialize_with = "or_default")]
     stages: Vec<StageBody>,
     cancellation_reason: Option<String>,
+}
+
+/// `GET /tasks/{id}`: the execution, wrapped. The outer fields repeat the inner ones.
+#[derive(Deserialize)]
+pub(super) struct TaskBody {
+    execution: ExecutionBody,
 }
 
 #[derive(Deserialize, Default)]
@@ -180,6 +209,15 @@ impl From<ExecutionBody> for Execution {
     }
 }
 
+impl From<TaskBody> for Execution {
+    fn from(body: TaskBody) -> Self {
+        let description = body.execution.description.clone();
+        let mut execution = Self::from(body.execution);
+        execution.name = description;
+        execution
+    }
+}
+
 impl From<StageBody> for Stage {
     fn from(body: StageBody) -> Self {
         let owner = match body.synthetic_stage_owner.as_deref() {
@@ -221,7 +259,7 @@ impl From<PipelineConfigBody> for PipelineConfig {
 }
 
 /// Null reads as absent.
-fn or_default<'de, D, T>(input: D) -> Result<T, D::Error>
+pub(super) fn or_default<'de, D, T>(input: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,

@@ -7,6 +7,8 @@
 
 pub mod chain;
 pub mod keys;
+#[cfg(test)]
+pub(crate) mod liar;
 mod open;
 pub mod probe;
 
@@ -16,12 +18,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use open::{OpenError, StoreSettings, open};
+use crate::domain::clock;
+
+pub use open::{OpenError, StoreSettings, open, open_objects};
 
 /// One create with its read-back takes at most this long.
 pub const CREATE_DEADLINE: Duration = Duration::from_secs(2);
@@ -264,6 +269,33 @@ impl Store {
         let mut keys = in_time(prefix, LIST_DEADLINE, keys).await?;
         keys.sort_unstable();
         Ok(keys)
+    }
+
+    /// Keys of `folder`, which is kept by day, that are named by a time from `from` to `to`; sorted.
+    ///
+    /// # Errors
+    /// When the store can't be reached.
+    pub async fn list_days(
+        &self,
+        folder: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        let (first, last) = (keys::day(from), keys::day(to));
+        let offset = format!("{folder}/{first}/{}", keys::stamped(from, ""));
+        let end = format!("{folder}/{last}/{}", keys::stamped(to, "~"));
+        let mut found = Vec::new();
+        let mut day = from;
+        loop {
+            let name = format!("{folder}/{}", keys::day(day));
+            found.extend(self.list_after(&name, Some(&offset)).await?);
+            if keys::day(day) >= last {
+                break;
+            }
+            day = clock::after(day, Duration::from_hours(24)).min(to);
+        }
+        found.retain(|key| *key <= end);
+        Ok(found)
     }
 
     /// The names of the folders directly under `prefix`, sorted.

@@ -51,26 +51,42 @@ pub enum OpenError {
     },
 }
 
+/// Longest wait for one answer of a store of documents.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Opens the store. Nothing is read or written yet, but a local directory is made.
 ///
 /// # Errors
 /// When the address can't be understood or the directory can't be made.
 pub fn open(settings: &StoreSettings) -> Result<Store, OpenError> {
+    let objects = open_objects(settings, TIMEOUT)?;
+    Ok(Store::new(objects, settings.url.as_str()))
+}
+
+/// Opens what the store is made of, for files that are no documents; one request takes at most
+/// `timeout`.
+///
+/// # Errors
+/// When the address can't be understood or the directory can't be made.
+pub fn open_objects(
+    settings: &StoreSettings,
+    timeout: Duration,
+) -> Result<Arc<dyn ObjectStore>, OpenError> {
     let url = settings.url.as_str();
     if url == "memory:" {
-        return Ok(Store::new(Arc::new(InMemory::new()), "memory:"));
+        return Ok(Arc::new(InMemory::new()));
     }
     if let Some(path) = url.strip_prefix("file:") {
         return open_directory(url, path.trim_start_matches("//"));
     }
     if let Some(rest) = url.strip_prefix("s3://") {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        return open_s3(settings, bucket, prefix);
+        return open_s3(settings, bucket, prefix, timeout);
     }
     Err(OpenError::UnknownScheme(url.to_owned()))
 }
 
-fn open_directory(url: &str, path: &str) -> Result<Store, OpenError> {
+fn open_directory(url: &str, path: &str) -> Result<Arc<dyn ObjectStore>, OpenError> {
     let path = PathBuf::from(path);
     std::fs::create_dir_all(&path).map_err(|source| OpenError::Directory {
         path: path.clone(),
@@ -83,10 +99,15 @@ fn open_directory(url: &str, path: &str) -> Result<Store, OpenError> {
             reason: error.to_string(),
         })?
         .with_fsync(true);
-    Ok(Store::new(Arc::new(store), url))
+    Ok(Arc::new(store))
 }
 
-fn open_s3(settings: &StoreSettings, bucket: &str, prefix: &str) -> Result<Store, OpenError> {
+fn open_s3(
+    settings: &StoreSettings,
+    bucket: &str,
+    prefix: &str,
+    timeout: Duration,
+) -> Result<Arc<dyn ObjectStore>, OpenError> {
     // The crate's own 10 tries over 3 min are too long for an alert's path; `Store` retries
     // under one nonce.
     let retry = RetryConfig {
@@ -98,7 +119,7 @@ fn open_s3(settings: &StoreSettings, bucket: &str, prefix: &str) -> Result<Store
         },
     };
     let client = ClientOptions::new()
-        .with_timeout(Duration::from_secs(5))
+        .with_timeout(timeout)
         .with_connect_timeout(Duration::from_secs(1))
         .with_allow_http(
             settings
@@ -125,10 +146,9 @@ fn open_s3(settings: &StoreSettings, bucket: &str, prefix: &str) -> Result<Store
         url: settings.url.clone(),
         reason: error.to_string(),
     })?;
-    let store: Arc<dyn ObjectStore> = if prefix.is_empty() {
+    Ok(if prefix.is_empty() {
         Arc::new(store)
     } else {
         Arc::new(PrefixStore::new(store, prefix))
-    };
-    Ok(Store::new(store, settings.url.as_str()))
+    })
 }

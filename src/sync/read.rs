@@ -68,10 +68,8 @@ fn rollback_pipeline<'a>(
     execution: &Execution,
     config: &'a ServiceConfig,
 ) -> Option<&'a RollbackPipeline> {
-    let both = [&config.rollback.batch, &config.rollback.full];
-    both.into_iter()
-        .flatten()
-        .find(|one| one.pipeline == execution.name)
+    let mut pipelines = config.rollback.pipelines();
+    pipelines.find(|one| one.pipeline == execution.name)
 }
 
 /// Where the names in templates are looked up.
@@ -306,14 +304,17 @@ fn batches(
         stages.entry(n).or_default().push(stage);
     }
     let batch = |(n, stages): (u32, Vec<&Stage>)| {
-        let status = folded(&stages);
+        let status = folded(&stages, &execution.status);
         let is_over = !matches!(status, Status::Pending | Status::Running);
-        let ends = stages.iter().filter_map(|stage| stage.end_time);
+        // A stage that was passed over did nothing to its hosts.
+        let ran = |stage: &&&Stage| stage.status != ExecutionStatus::Skipped;
+        let starts = stages.iter().filter(ran).filter_map(|one| one.start_time);
+        let ends = stages.iter().filter(ran).filter_map(|one| one.end_time);
         Ok(Batch {
             n,
             hosts: hosts_of(execution, &stages, hosts)?,
             status,
-            started_at: stages.iter().filter_map(|stage| stage.start_time).min(),
+            started_at: starts.min(),
             finished_at: ends.max().filter(|_| is_over),
         })
     };
@@ -377,22 +378,28 @@ fn members(batches: &[Batch]) -> Vec<Host> {
     all.filter(|host| seen.insert(host)).cloned().collect()
 }
 
-/// The status of a batch out of its stages'.
-fn folded(stages: &[&Stage]) -> Status {
-    let all: Vec<Status> = stages.iter().map(|stage| status(&stage.status)).collect();
+/// The status of a batch out of its stages', and of the execution's: nothing of it runs on when
+/// that has ended.
+fn folded(stages: &[&Stage], execution: &ExecutionStatus) -> Status {
+    let ran = stages.iter().map(|stage| &stage.status);
+    let ran = ran.filter(|status| **status != ExecutionStatus::Skipped);
+    let all: Vec<Status> = ran.map(status).collect();
+    let is_over = execution.is_terminal();
     if all.contains(&Status::Failed) {
         Status::Failed
-    } else if all.iter().all(|one| *one == Status::Success) {
-        Status::Success
     } else if all.iter().all(|one| *one == Status::Pending) {
         Status::Pending
+    } else if all.iter().all(|one| *one == Status::Success) {
+        Status::Success
+    } else if is_over {
+        Status::Failed
     } else {
         Status::Running
     }
 }
 
 /// Orca's word in ours. A word we don't know counts as running.
-fn status(status: &ExecutionStatus) -> Status {
+pub(super) fn status(status: &ExecutionStatus) -> Status {
     match status {
         ExecutionStatus::NotStarted | ExecutionStatus::Buffered => Status::Pending,
         ExecutionStatus::Succeeded | ExecutionStatus::Skipped => Status::Success,

@@ -1,49 +1,75 @@
-//! What rollbacks did to the deployments before them.
+//! What rollbacks did to the deployments before them, in one lane.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::deployment::{Deployment, Status};
-use crate::domain::id::{DeploymentId, Host};
+use crate::domain::deployment::{Deployment, Status, Strategy};
+use crate::domain::id::Host;
 
-/// Gives full rollbacks the hosts they reach (Spinnaker does not say), and marks deployments whose
-/// every started host was taken back by successful rollbacks.
-pub(super) fn settle(deployments: &mut [Deployment], is_full: impl Fn(&Deployment) -> bool) {
-    deployments.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
-    let mut taken: BTreeMap<DeploymentId, BTreeSet<Host>> = BTreeMap::new();
-    for place in 0..deployments.len() {
-        let (before, rest) = deployments.split_at_mut(place);
-        let Some(rollback) = rest.first_mut().filter(|one| one.is_rollback) else {
-            continue;
-        };
-        let accused = before.iter().rev().find(|one| {
-            !one.is_rollback && one.env == rollback.env && one.release_id != rollback.release_id
-        });
-        let Some(accused) = accused else {
-            continue;
-        };
-        if rollback.target_hosts.is_empty() && is_full(rollback) {
-            rollback.target_hosts = started(accused);
-            for batch in &mut rollback.batches {
-                batch.hosts.clone_from(&rollback.target_hosts);
-            }
-        }
-        if rollback.status == Status::Success {
-            let hosts = rollback.target_hosts.iter().cloned();
-            taken.entry(accused.id.clone()).or_default().extend(hosts);
-        }
+/// Gives a rollback that took everything back the hosts it reached, which Spinnaker does not say:
+/// those that the accused deployment had reached, or, where that was a second set, those of the
+/// set that was switched back to. `before` are the deployments that started earlier.
+pub(super) fn reached(rollback: &mut Deployment, before: &[Deployment]) {
+    let Some(accused) = accused(before, rollback) else {
+        return;
+    };
+    let Some(accused) = before.get(accused) else {
+        return;
+    };
+    rollback.strategy = match accused.strategy {
+        Strategy::BlueGreen => Strategy::BlueGreen,
+        Strategy::Canary | Strategy::All => Strategy::All,
+    };
+    if !rollback.target_hosts.is_empty() {
+        return;
     }
-    for deployment in deployments.iter_mut() {
-        let Some(back) = taken.get(&deployment.id) else {
+    let hosts = match accused.strategy {
+        Strategy::Canary | Strategy::All => started(accused),
+        Strategy::BlueGreen => {
+            let mut older = before.iter().rev();
+            let set = older.find(|one| !one.is_rollback && one.release_id == rollback.release_id);
+            set.map(started).unwrap_or_default()
+        }
+    };
+    rollback.target_hosts.clone_from(&hosts);
+    for batch in &mut rollback.batches {
+        batch.hosts.clone_from(&hosts);
+    }
+}
+
+/// Where in `lane` the deployments are that were taken back by successful rollbacks and do not say
+/// so; those before `from` are not looked at. `is_full` tells whether a rollback took back all.
+pub(super) fn unmarked(
+    lane: &[Deployment],
+    from: usize,
+    is_full: impl Fn(&Deployment) -> bool,
+) -> Vec<usize> {
+    let mut taken: BTreeMap<usize, (bool, BTreeSet<&Host>)> = BTreeMap::new();
+    for (place, rollback) in lane.iter().enumerate().skip(from) {
+        if !rollback.is_rollback || rollback.status != Status::Success {
+            continue;
+        }
+        let Some(accused) = lane.get(..place).and_then(|all| accused(all, rollback)) else {
             continue;
         };
-        let reached = started(deployment);
-        if !deployment.is_active()
-            && !reached.is_empty()
-            && reached.iter().all(|host| back.contains(host))
-        {
-            deployment.status = Status::RolledBack;
-        }
+        let (whole, hosts) = taken.entry(accused).or_default();
+        *whole |= is_full(rollback);
+        hosts.extend(&rollback.target_hosts);
     }
+    let is_taken = |(place, (whole, hosts)): (usize, (bool, BTreeSet<&Host>))| {
+        let one = lane.get(place)?;
+        let reached = started(one);
+        let all = whole || !reached.is_empty() && reached.iter().all(|host| hosts.contains(host));
+        let is_due = !one.is_active() && one.status != Status::RolledBack;
+        (is_due && all).then_some(place)
+    };
+    taken.into_iter().filter_map(is_taken).collect()
+}
+
+/// Where the deployment is that a rollback took back: the newest of another release.
+pub(super) fn accused(before: &[Deployment], rollback: &Deployment) -> Option<usize> {
+    before
+        .iter()
+        .rposition(|one| !one.is_rollback && one.release_id != rollback.release_id)
 }
 
 /// Hosts of the batches that started.

@@ -5,35 +5,66 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{DeployPipeline, Rollback, RollbackPipeline, Template};
-use crate::domain::deployment::Strategy;
+use crate::config::{DeployPipeline, Rollback, RollbackPipeline, Template, Way};
+use crate::domain::deployment::{Deployment, Status, Strategy};
 use crate::domain::id::Env;
 use crate::spinnaker::{GateSettings, Login};
+use crate::store::chain;
 
-/// What Gate answers, and the limits it was asked with.
+/// What Gate answers, and what it was asked.
 #[derive(Debug, Clone, Default)]
 struct World {
     executions: Arc<StdMutex<Vec<Value>>>,
     down: Arc<StdMutex<bool>>,
+    /// Limits of lists, and ids of what was read whole.
     limits: Arc<StdMutex<Vec<String>>>,
+    whole: Arc<StdMutex<Vec<String>>>,
+}
+
+async fn configs() -> impl IntoResponse {
+    let names = [
+        "deploy-prod",
+        "deploy-stage",
+        "rollback-batch",
+        "rollback-full",
+        "other",
+    ];
+    let config = |name| json!({"id": name, "name": name, "application": "shop", "stages": []});
+    axum::Json(Value::from_iter(names.map(config)))
 }
 
 async fn list(
     State(world): State<World>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> impl IntoResponse {
-    assert_eq!(query["expand"], "true");
-    world.limits.lock().unwrap().push(query["limit"].clone());
     if *world.down.lock().unwrap() {
         return (
             StatusCode::INTERNAL_SERVER_ERROR,
             axum::Json(json!({"message": "no Orca"})),
         );
     }
-    let executions = world.executions.lock().unwrap().clone();
+    let mut executions = world.executions.lock().unwrap().clone();
+    if let Some(ids) = query.get("executionIds") {
+        assert_eq!(query["expand"], "true");
+        let ids: Vec<&str> = ids.split(',').collect();
+        executions.retain(|one| ids.contains(&one["id"].as_str().unwrap()));
+        let whole = &mut world.whole.lock().unwrap();
+        whole.extend(ids.iter().map(|id| (*id).to_owned()));
+    } else {
+        assert_eq!(query["expand"], "false");
+        executions.retain(|one| one["pipelineConfigId"] == query["pipelineConfigIds"]);
+        executions.sort_by_key(|one| std::cmp::Reverse(one["startTime"].as_i64()));
+        executions.truncate(query["limit"].parse().unwrap());
+        for one in &mut executions {
+            one["stages"] = json!([]);
+        }
+        let asked = format!("{} {}", query["pipelineConfigIds"], query["limit"]);
+        world.limits.lock().unwrap().push(asked);
+    }
     (StatusCode::OK, axum::Json(Value::Array(executions)))
 }
 
@@ -64,18 +95,25 @@ fn config() -> ServiceConfig {
         admission: true,
     };
     ServiceConfig {
+        owner: None,
         application: "shop".into(),
         deploy: vec![
             deploy("deploy-prod", "prod"),
             deploy("deploy-stage", "stage"),
         ],
         rollback: Rollback {
-            batch: Some(rollback("rollback-batch", &[("hosts", "{hosts}")])),
-            full: Some(rollback("rollback-full", &[])),
+            batch: Some(Way::Pipeline(rollback(
+                "rollback-batch",
+                &[("hosts", "{hosts}")],
+            ))),
+            full: Some(Way::Pipeline(rollback("rollback-full", &[]))),
         },
         recovery: None,
+        canary: crate::config::ServiceCanary::default(),
         mode: None,
+        harmless_pipelines: Vec::new(),
         tag_prefix: "v".into(),
+        repository: None,
     }
 }
 
@@ -141,15 +179,20 @@ fn canary(id: &str, release: &str) -> Value {
 }
 
 async fn syncer(world: &World, store: &Store) -> Syncer {
+    syncer_of(world, store, config()).await
+}
+
+async fn syncer_of(world: &World, store: &Store, config: ServiceConfig) -> Syncer {
     let router = Router::new()
-        .route("/applications/shop/pipelines", get(list))
+        .route("/applications/shop/pipelineConfigs", get(configs))
+        .route("/executions", get(list))
         .with_state(world.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let settings = GateSettings::new(format!("http://{address}").parse().unwrap(), Login::None);
-    let services = BTreeMap::from([(service(), config())]);
-    Syncer::new(Gate::new(settings).unwrap(), services, store.clone())
+    let services = BTreeMap::from([(service(), config)]);
+    Syncer::new(services, store.clone()).with_gate(Gate::new(settings).unwrap())
 }
 
 fn service() -> Service {
@@ -228,8 +271,8 @@ async fn with_gate_down_the_store_keeps_what_it_has() {
     let told = summary.failures[0].to_string();
     assert!(told.contains("`shop`"), "{told}");
     assert_eq!(links(&store, "prod", "E1").await.len(), 1);
-    // A server error is not a too long answer: it is asked once.
-    assert_eq!(world.limits.lock().unwrap().as_slice(), ["25", "25"]);
+    // Nothing was asked twice.
+    assert_eq!(world.limits.lock().unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -269,8 +312,8 @@ async fn what_a_template_does_not_find_is_named_and_the_others_go_on() {
         let found = summary
             .problems
             .iter()
-            .find(|problem| problem.execution == id);
-        found.unwrap().error.to_string()
+            .find(|problem| problem.of.contains(id));
+        found.unwrap().finding.to_string()
     };
     assert!(
         told("E1").contains("`parameters.release_id`"),
@@ -351,7 +394,10 @@ async fn a_rollback_that_does_not_say_where_is_a_problem() {
         &[],
     )];
     let summary = syncer(&world, &store).await.run_once().await;
-    assert_eq!(summary.problems[0].error, ReadError::UnknownEnv);
+    assert_eq!(
+        summary.problems[0].finding,
+        Finding::Execution(ReadError::UnknownEnv)
+    );
 }
 
 #[tokio::test]
@@ -362,11 +408,133 @@ async fn the_loop_ends_when_it_is_told_to() {
     let stop = CancellationToken::new();
     let loops = syncer.keep_synced(Duration::from_millis(1), stop.clone());
     let watch = async {
-        while world.limits.lock().unwrap().len() < 3 {
+        while world.limits.lock().unwrap().len() < 12 {
             tokio::task::yield_now().await;
         }
         stop.cancel();
     };
     tokio::join!(loops, watch);
     assert_eq!(links(&store, "prod", "E1").await.len(), 1);
+}
+
+#[tokio::test]
+async fn only_what_changed_is_read_whole() {
+    let (world, store) = (World::default(), Store::in_memory());
+    *world.executions.lock().unwrap() = vec![
+        ended(canary("E1", "1.7.0"), "SUCCEEDED", 0),
+        canary("E2", "1.8.0"),
+    ];
+    let first = syncer(&world, &store).await;
+    first.run_once().await;
+    let take = || std::mem::take(&mut *world.whole.lock().unwrap());
+    assert_eq!(take(), ["E1", "E2"]);
+    first.run_once().await;
+    // The other one is over; a process that starts anew knows it too.
+    assert_eq!(take(), ["E2"]);
+    syncer(&world, &store).await.run_once().await;
+    assert_eq!(take(), ["E2"]);
+    // A stage was run again: the execution ended later.
+    world.executions.lock().unwrap()[0]["endTime"] = json!(T + 99_000);
+    first.run_once().await;
+    assert_eq!(take(), ["E1", "E2"]);
+    assert_eq!(links(&store, "prod", "E1").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_pause_is_caught_up_with_and_since_goes_back_further() {
+    let (world, store) = (World::default(), Store::in_memory());
+    let run = |n: i64| {
+        ended(
+            canary(&format!("E{n:03}"), "1.7.0"),
+            "SUCCEEDED",
+            n * 100_000,
+        )
+    };
+    *world.executions.lock().unwrap() = (0..60).map(run).collect();
+    let first = syncer(&world, &store).await;
+    assert_eq!(first.run_once().await.read, 25);
+    // More ran than a list holds: it is asked for more until something is known.
+    *world.executions.lock().unwrap() = (0..160).map(run).collect();
+    assert_eq!(first.run_once().await.read, 100);
+    assert!(links(&store, "prod", "E034").await.is_empty());
+
+    let since = Timestamp::from_millisecond(T + 10 * 100_000).unwrap();
+    let reach = Reach {
+        since: Some(since),
+        again: false,
+    };
+    let back = syncer(&world, &store).await.with_reach(reach);
+    let summary = back.run_once().await;
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(summary.read, 25);
+    assert!(links(&store, "prod", "E009").await.is_empty());
+    assert_eq!(links(&store, "prod", "E010").await.len(), 1);
+    let again = Reach {
+        again: true,
+        ..reach
+    };
+    let again = syncer(&world, &store).await.with_reach(again);
+    let summary = again.run_once().await;
+    assert_eq!((summary.read, summary.written.len()), (150, 0));
+}
+
+#[tokio::test]
+async fn a_canceled_canary_leaves_no_batch_running_and_one_passed_over_ran_nowhere() {
+    let (world, store) = (World::default(), Store::in_memory());
+    let context = |n: u32, host: &str| json!({"batch": n.to_string(), "hosts": host});
+    let stages = [
+        stage("Announce 1", "SUCCEEDED", Some(100), &context(1, "h1")),
+        stage("Deploy 1", "NOT_STARTED", None, &context(1, "h1")),
+        stage("Announce 2", "SKIPPED", Some(200), &context(2, "h2")),
+        stage("Announce 3", "NOT_STARTED", None, &context(3, "h3")),
+    ];
+    let release = json!({"release_id": "1.8.0"});
+    let run = execution("E1", "deploy-prod", "", &release, &stages);
+    *world.executions.lock().unwrap() = vec![ended(run, "CANCELED", 0)];
+    syncer(&world, &store).await.run_once().await;
+    let one = links(&store, "prod", "E1").await.pop().unwrap();
+    assert_eq!(one.status, Status::Failed);
+    let batches = one.batches.iter();
+    let told: Vec<_> = batches
+        .map(|b| (b.status, b.started_at.is_some()))
+        .collect();
+    let expected = [
+        (Status::Failed, true),
+        (Status::Pending, false),
+        (Status::Pending, false),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn going_back_from_a_second_set_switches_to_the_hosts_of_the_first() {
+    let (world, store) = (World::default(), Store::in_memory());
+    let set = |host: &str| stage("Deploy", "SUCCEEDED", Some(100), &json!({"hosts": host}));
+    let deploy = |id: &str, version: &str, host: &str, at: i64| {
+        let release = json!({"release_id": version});
+        let run = execution(id, "deploy-prod", "", &release, &[set(host)]);
+        ended(run, "SUCCEEDED", at)
+    };
+    let back = json!({"release": "checkout@1.7.0", "incident": "checkout@prod-9"});
+    *world.executions.lock().unwrap() = vec![
+        deploy("E1", "1.7.0", "blue-1,blue-2", 0),
+        deploy("E2", "1.8.0", "green-1,green-2", 100_000),
+        ended(
+            execution("R1", "rollback-full", "", &back, &[]),
+            "SUCCEEDED",
+            200_000,
+        ),
+    ];
+    let mut config = config();
+    config.deploy[0].strategy = Strategy::BlueGreen;
+    config.deploy[0].batch = None;
+    let syncer = syncer_of(&world, &store, config).await;
+    let summary = syncer.run_once().await;
+    assert!(summary.problems.is_empty(), "{summary:?}");
+    let rollback = links(&store, "prod", "R1").await.pop().unwrap();
+    assert_eq!(rollback.strategy, Strategy::BlueGreen);
+    assert_eq!(names(&rollback.target_hosts), ["blue-1", "blue-2"]);
+    let accused = links(&store, "prod", "E2").await;
+    let said: Vec<Status> = accused.iter().map(|one| one.status).collect();
+    assert_eq!(said, [Status::Success, Status::RolledBack]);
 }

@@ -2,6 +2,10 @@
 //!
 //! Labels are bounded by code or configuration: never an alert's name, a host or a token.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+mod labels;
+
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -10,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use labels::{SelfTestFailure, Step};
 
 /// Label pairs with fixed names.
 type Pairs<const N: usize> = [(&'static str, String); N];
@@ -21,9 +27,21 @@ const LATENCY: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
+/// From an alert's start on: a second, the objective of two minutes, and holds of an hour.
+const SINCE_ALERT: [f64; 15] = [
+    1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1800.0, 3600.0,
+];
+
 fn latency() -> Histogram {
     Histogram::new(LATENCY)
 }
+
+fn since_alert() -> Histogram {
+    Histogram::new(SINCE_ALERT)
+}
+
+/// What a sender of alerts may be answered.
+const ANSWERS: [u16; 11] = [200, 400, 401, 403, 408, 413, 415, 421, 429, 500, 503];
 
 /// The numbers, shared by all rooms as `Arc<Metrics>`.
 pub struct Metrics {
@@ -34,10 +52,15 @@ pub struct Metrics {
     alerts: Counters<2>,
     rejected: Counters<2>,
     auth_failures: Counters<1>,
+    auth_failures_seen: AtomicU64,
+    self_test_failures: Counters<2>,
+    self_test_last_success_timestamp_seconds: Family<Pairs<1>, Gauge>,
     episodes: Counters<1>,
     decisions: Counters<2>,
-    guards: Counters<2>,
+    guards: Counters<3>,
     decide_duration: Histogram,
+    alert_latency: Histograms<1>,
+    report_latency: Histogram,
     deliveries: Counters<3>,
     errors: Counters<2>,
     panics: Counter,
@@ -45,6 +68,10 @@ pub struct Metrics {
     pub connections_open: Gauge,
     /// Incidents that are not closed.
     pub incidents_open: Gauge,
+    /// Of those, the ones of which nobody can tell whether Spinnaker has them.
+    pub incidents_unknown: Gauge,
+    /// When the oldest of them opened, Unix seconds; 0 while none is open.
+    pub incidents_oldest_timestamp_seconds: Gauge,
     /// Holds that wait.
     pub holds_open: Gauge,
     /// Messages not delivered yet.
@@ -85,15 +112,22 @@ impl Metrics {
             alerts: Family::default(),
             rejected: Family::default(),
             auth_failures: Family::default(),
+            auth_failures_seen: AtomicU64::new(0),
+            self_test_failures: Family::default(),
+            self_test_last_success_timestamp_seconds: Family::default(),
             episodes: Family::default(),
             decisions: Family::default(),
             guards: Family::default(),
             decide_duration: latency(),
+            alert_latency: Family::new_with_constructor(since_alert),
+            report_latency: latency(),
             deliveries: Family::default(),
             errors: Family::default(),
             panics: Counter::default(),
             connections_open: Gauge::default(),
             incidents_open: Gauge::default(),
+            incidents_unknown: Gauge::default(),
+            incidents_oldest_timestamp_seconds: Gauge::default(),
             holds_open: Gauge::default(),
             outbox_pending: Gauge::default(),
             catalog_age_seconds: Gauge::default(),
@@ -106,6 +140,10 @@ impl Metrics {
         build
             .get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())])
             .set(1);
+        // From the start on, so that the first incident is an increase.
+        for step in Step::ALL {
+            drop(metrics.since_alert(step));
+        }
         let m = &metrics;
         let mut r = Registry::with_prefix("backstop");
         r.register("build_info", "This build", build);
@@ -152,7 +190,7 @@ impl Metrics {
         );
         r.register(
             "guard_verdicts",
-            "What guards said, by guard and outcome",
+            "What guards said, by guard, outcome and code",
             m.guards.clone(),
         );
         r.register_with_unit(
@@ -161,12 +199,34 @@ impl Metrics {
             Unit::Seconds,
             m.decide_duration.clone(),
         );
+        r.register_with_unit(
+            "alert_latency",
+            "From an alert's start to a step of what it led to",
+            Unit::Seconds,
+            m.alert_latency.clone(),
+        );
+        r.register_with_unit(
+            "report_latency",
+            "From Spinnaker's acceptance of a rollback to the report's first revision",
+            Unit::Seconds,
+            m.report_latency.clone(),
+        );
         r.register(
             "deliveries",
             "Tries to send a message, by channel, its kind and how the vendor took it",
             m.deliveries.clone(),
         );
         r.register("errors", "Failures, by stage and kind", m.errors.clone());
+        r.register(
+            "self_test_failures",
+            "Self-tests that did not come through, by sender and reason",
+            m.self_test_failures.clone(),
+        );
+        r.register(
+            "self_test_last_success_timestamp_seconds",
+            "When a self-test last came through on any replica, by sender",
+            m.self_test_last_success_timestamp_seconds.clone(),
+        );
         r.register("panics", "Tasks that panicked", m.panics.clone());
         r.register(
             "connections_open",
@@ -177,6 +237,16 @@ impl Metrics {
             "incidents_open",
             "Incidents that are not closed",
             m.incidents_open.clone(),
+        );
+        r.register(
+            "incidents_unknown",
+            "Incidents of which nobody can tell whether Spinnaker has them",
+            m.incidents_unknown.clone(),
+        );
+        r.register(
+            "incidents_oldest_timestamp_seconds",
+            "When the oldest open incident opened; 0 while none is open",
+            m.incidents_oldest_timestamp_seconds.clone(),
         );
         r.register("holds_open", "Holds that wait", m.holds_open.clone());
         r.register(
@@ -227,6 +297,22 @@ impl Metrics {
         self.requests.get_or_create(&pairs).inc();
     }
 
+    /// Answers at the alerts' own addresses so far, as `webhook 200`: how many of each. Those of
+    /// `-notifier.url` with a path of its own are not told apart from other requests.
+    pub fn answers_to_senders(&self) -> BTreeMap<String, u64> {
+        let mut found = BTreeMap::new();
+        for (route, name) in [("/api/v1/webhook", "webhook"), ("/api/v2/alerts", "alerts")] {
+            for code in ANSWERS {
+                let pairs = [("route", route.to_owned()), ("code", code.to_string())];
+                // Asking for one must not make it.
+                if let Some(count) = self.requests.get(&pairs) {
+                    found.insert(format!("{name} {code}"), count.get());
+                }
+            }
+        }
+        found
+    }
+
     /// A delivery of alerts was answered. `outcome`: `ok`, `rejected`, `unavailable`.
     pub fn webhook(&self, source: &'static str, outcome: &'static str, took: Duration) {
         let pairs = [
@@ -257,6 +343,28 @@ impl Metrics {
         self.auth_failures
             .get_or_create(&[("reason", reason.to_owned())])
             .inc();
+        self.auth_failures_seen.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub fn auth_failures(&self) -> u64 {
+        self.auth_failures_seen.load(Ordering::Relaxed)
+    }
+
+    /// A self-test did not come through. `from`: `gateway`, `vmalert`.
+    pub fn self_test_failed(&self, from: &'static str, failure: SelfTestFailure) {
+        let pairs = [
+            ("from", from.to_owned()),
+            ("reason", failure.as_str().to_owned()),
+        ];
+        self.self_test_failures.get_or_create(&pairs).inc();
+    }
+
+    /// When a self-test last came through, Unix seconds.
+    pub fn self_test_passed(&self, from: &'static str, at: i64) {
+        self.self_test_last_success_timestamp_seconds
+            .get_or_create(&[("from", from.to_owned())])
+            .set(at);
     }
 
     /// A copy of an alert, by its class.
@@ -273,10 +381,29 @@ impl Metrics {
         self.decide_duration.observe(took.as_secs_f64());
     }
 
-    /// A guard's verdict.
-    pub fn guard(&self, guard: &'static str, outcome: &'static str) {
-        let pairs = [("guard", guard.to_owned()), ("outcome", outcome.to_owned())];
+    /// A guard's verdict, with the word for why.
+    pub fn guard(&self, guard: &'static str, outcome: &'static str, code: &'static str) {
+        let pairs = [
+            ("guard", guard.to_owned()),
+            ("outcome", outcome.to_owned()),
+            ("code", code.to_owned()),
+        ];
         self.guards.get_or_create(&pairs).inc();
+    }
+
+    /// A step was reached `after` an alert's start.
+    pub fn alert_latency(&self, step: Step, after: Duration) {
+        self.since_alert(step).observe(after.as_secs_f64());
+    }
+
+    fn since_alert(&self, step: Step) -> impl std::ops::Deref<Target = Histogram> {
+        let pairs = [("step", step.as_str().to_owned())];
+        self.alert_latency.get_or_create(&pairs)
+    }
+
+    /// A report's first revision is in the store, `after` Spinnaker accepted the rollback.
+    pub fn report_latency(&self, after: Duration) {
+        self.report_latency.observe(after.as_secs_f64());
     }
 
     /// A try to send. `class`: `sent`, `retry`, `wait`, `permanent`.

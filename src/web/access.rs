@@ -43,6 +43,7 @@ pub(super) enum Stranger {
 pub struct Access {
     tokens: Vec<Token>,
     hosts: BTreeSet<String>,
+    external: Option<url::Origin>,
     signer: Option<Signer>,
     logins: Option<Arc<Logins>>,
 }
@@ -55,6 +56,7 @@ impl Access {
         Self {
             tokens: auth.map(|auth| auth.tokens.clone()).unwrap_or_default(),
             hosts: names.map(normal).collect(),
+            external: web.external_url.as_ref().map(url::Url::origin),
             signer: auth
                 .and_then(|auth| auth.signing_key.clone())
                 .map(Signer::new),
@@ -94,6 +96,24 @@ impl Access {
             "unknown_host",
             "the Host of this request is no name of this gateway: add it to `web.allowed_hosts`",
         ))
+    }
+
+    /// Whether a browser's `Origin` is a page of ours: behind our external address, or of the
+    /// very host and port the request went to.
+    pub(super) fn is_own_origin(&self, origin: &str, headers: &HeaderMap) -> bool {
+        let Ok(origin) = origin.parse::<url::Url>() else {
+            return false;
+        };
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let authority = match (origin.host_str(), origin.port()) {
+            (Some(name), Some(port)) => format!("{name}:{port}"),
+            (Some(name), None) => name.to_owned(),
+            (None, _) => return false,
+        };
+        self.external.as_ref() == Some(&origin.origin())
+            || host.is_some_and(|host| host.eq_ignore_ascii_case(&authority))
     }
 
     /// Who shows these headers from there.

@@ -1,5 +1,6 @@
-//! Reads a JSON body: the right type, not encoded, not too large, not too slow, not too many.
+//! Reads a body, JSON or a page's form: the right type, not encoded, not too large, not too slow, not too many.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -20,6 +21,12 @@ pub(super) struct JsonBytes {
     _permit: OwnedSemaphorePermit,
 }
 
+/// A form of one of our pages: its fields by name, a later one of the same name counts.
+pub(super) struct Form(pub(super) BTreeMap<String, String>);
+
+/// Longest form: a name, a reason and what else a page asks for.
+const FORM_LIMIT: usize = 16 * 1024;
+
 /// A JSON body as `T`.
 pub(super) struct Json<T>(pub(super) T);
 
@@ -28,14 +35,25 @@ impl FromRequest<Arc<Site>> for JsonBytes {
 
     async fn from_request(request: Request, site: &Arc<Site>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        check_type(&parts.headers)?;
-        let length = content_length(&parts.headers);
-        if length.is_some_and(|length| length > site.settings.body_limit) {
-            return Err(too_large(site));
-        }
-        let deadline = Instant::now() + site.settings.body_deadline;
-        let permit = reserve(site, length.unwrap_or_default())?;
-        read(site, body, length, permit, deadline).await
+        check_type(&parts.headers, "application/json", "not_json")?;
+        read(site, &parts.headers, body, site.settings.body_limit).await
+    }
+}
+
+impl FromRequest<Arc<Site>> for Form {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, site: &Arc<Site>) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        check_type(
+            &parts.headers,
+            "application/x-www-form-urlencoded",
+            "not_a_form",
+        )?;
+        let limit = FORM_LIMIT.min(site.settings.body_limit);
+        let body = read(site, &parts.headers, body, limit).await?;
+        let fields = url::form_urlencoded::parse(&body.bytes).into_owned();
+        Ok(Self(fields.collect()))
     }
 }
 
@@ -62,11 +80,16 @@ impl<T: DeserializeOwned> FromRequest<Arc<Site>> for Json<T> {
 
 async fn read(
     site: &Site,
+    headers: &HeaderMap,
     body: Body,
-    length: Option<usize>,
-    mut permit: OwnedSemaphorePermit,
-    deadline: Instant,
+    limit: usize,
 ) -> Result<JsonBytes, ApiError> {
+    let length = content_length(headers);
+    if length.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let deadline = Instant::now() + site.settings.body_deadline;
+    let mut permit = reserve(site, length.unwrap_or_default())?;
     let mut chunks = body.into_data_stream();
     let mut bytes = BytesMut::with_capacity(length.unwrap_or(8 * 1024));
     loop {
@@ -83,8 +106,8 @@ async fn read(
         let chunk = chunk.map_err(|_| {
             ApiError::new(StatusCode::BAD_REQUEST, "body_cut", "the body ended early").closing()
         })?;
-        if bytes.len() + chunk.len() > site.settings.body_limit {
-            return Err(too_large(site));
+        if bytes.len() + chunk.len() > limit {
+            return Err(too_large(limit));
         }
         bytes.extend_from_slice(&chunk);
         let missing = kib(bytes.len()).saturating_sub(permit.num_permits());
@@ -107,16 +130,17 @@ fn kib(bytes: usize) -> usize {
     bytes.div_ceil(1024)
 }
 
-fn too_large(site: &Site) -> ApiError {
-    let text = format!("the body is larger than {} bytes", site.settings.body_limit);
+fn too_large(limit: usize) -> ApiError {
+    let text = format!("the body is larger than {limit} bytes");
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text).closing()
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let refuse =
-        |code, text| Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, text).closing());
+fn check_type(headers: &HeaderMap, wanted: &str, other: &'static str) -> Result<(), ApiError> {
+    let refuse = |code, text: String| {
+        Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, text).closing())
+    };
     if headers.contains_key(header::CONTENT_ENCODING) {
-        return refuse("encoded", "encoded bodies are not read");
+        return refuse("encoded", "encoded bodies are not read".to_owned());
     }
     let kind = headers
         .get(header::CONTENT_TYPE)
@@ -124,8 +148,8 @@ fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let kind = kind
         .and_then(|kind| kind.split(';').next())
         .unwrap_or_default();
-    if !kind.trim().eq_ignore_ascii_case("application/json") {
-        return refuse("not_json", "the Content-Type must be application/json");
+    if !kind.trim().eq_ignore_ascii_case(wanted) {
+        return refuse(other, format!("the Content-Type must be {wanted}"));
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ mod tls;
 pub use access::{Access, Caller};
 pub use api::Gateway;
 pub use error::ApiError;
-pub use routes::router;
+pub use routes::{openapi, router};
 pub use server::{ServerSettings, serve};
 pub use site::{Site, SiteSettings};
 pub use tls::{Tls, TlsError};

@@ -1,14 +1,18 @@
 //! Plain pages: readable on a telephone, without a script, every text escaped.
 
+pub(super) mod approve;
+
 use std::fmt::Display;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, html};
 
-use super::api::Page;
-use crate::domain::deployment::Deployment;
+use super::api::{DeploymentState, Page, ReleaseRecord};
+use super::routes::explain::Raw;
+use crate::domain::decision::Decision;
 use crate::domain::lane::{Incident, LaneEntry};
-use crate::domain::release::Release;
+use crate::explain::{self, Explanation};
 
 /// The only style sheet.
 pub(super) const STYLE: &str = "\
@@ -44,11 +48,12 @@ fn frame(title: &str, body: &Markup) -> Markup {
 /// Incidents, deployments and releases.
 pub(super) fn front(
     incidents: &Page<Incident>,
-    deployments: &Page<Deployment>,
-    releases: &Page<Release>,
+    deployments: &Page<DeploymentState>,
+    releases: &Page<ReleaseRecord>,
 ) -> Markup {
     let body = html! {
         h1 { "Backstop" }
+        p { a href="/explain" { "Why did nothing happen?" } }
         h2 { "Incidents" }
         (freshness(incidents))
         @if incidents.items.is_empty() { p.note { "None." } } @else {
@@ -63,7 +68,7 @@ pub(super) fn front(
             table {
                 thead { tr { th { "Release" } th { "Env" } th { "Status" } th { "Started" } th { "Deployment" } } }
                 tbody {
-                    @for deployment in &deployments.items {
+                    @for deployment in deployments.items.iter().map(|one| &one.deployment) {
                         tr {
                             td { (deployment.release_id) }
                             td data-name="Env" { (deployment.env) }
@@ -81,7 +86,7 @@ pub(super) fn front(
             table {
                 thead { tr { th { "Release" } th { "Created" } th { "By" } th { "Commit" } } }
                 tbody {
-                    @for release in &releases.items {
+                    @for release in releases.items.iter().map(|one| &one.release) {
                         tr {
                             td { (release.id) }
                             td data-name="Created" { (time(Some(release.created_at))) }
@@ -137,7 +142,19 @@ pub(super) fn incident(incident: &Incident) -> Markup {
                 a href=(format!("/incidents/{}/{file}", incident.id)) { (file) } " "
             }
         }
+        p { a href=(format!("/explain?incident={}", incident.id)) { "Every rule, guard and hold behind it" } }
         h2 { "Guards" }
+        (guards(decision))
+        h2 { "Hosts" }
+        p { @for host in &opened.hosts { (host) " " } }
+        h2 { "Timeline" }
+        table { tbody { @for entry in &incident.events { (timeline_row(entry)) } } }
+    };
+    frame(&format!("Incident {}", incident.id), &body)
+}
+
+fn guards(decision: &Decision) -> Markup {
+    html! {
         table {
             thead { tr { th { "Guard" } th { "Says" } th { "Because" } } }
             tbody {
@@ -150,34 +167,41 @@ pub(super) fn incident(incident: &Incident) -> Markup {
                 }
             }
         }
-        h2 { "Hosts" }
-        p { @for host in &opened.hosts { (host) " " } }
-        h2 { "Timeline" }
-        table { tbody { @for entry in &incident.events { (timeline_row(entry)) } } }
+    }
+}
+
+/// A question, and its answer when there is one.
+pub(super) fn explain(asked: &Raw, answer: Option<&Explanation>) -> Markup {
+    let zone = TimeZone::get(&asked.time_zone).unwrap_or(TimeZone::UTC);
+    let field = |name: &str, label: &str, value: &str, hint: &str| {
+        html! { p { label { (label) " " input name=(name) value=(value) placeholder=(hint); } } }
     };
-    frame(&format!("Incident {}", incident.id), &body)
+    let body = html! {
+        p { a href="/" { "Backstop" } }
+        h1 { "Why?" }
+        form method="get" action="/explain" {
+            (field("service", "Service", &asked.service, "checkout"))
+            (field("env", "Environment", &asked.env, "prod"))
+            (field("at", "At", &asked.at, "14:02, -2h, 2026-11-22T14:02:00Z"))
+            (field("window", "Before and after", &asked.window, "5m"))
+            (field("time_zone", "Time zone", &asked.time_zone, "UTC"))
+            p { button { "Explain" } }
+        }
+        @if let Some(answer) = answer {
+            h2 { (answer.answer) }
+            pre { (explain::text(answer, &zone)) }
+        }
+    };
+    frame("Why", &body)
 }
 
 fn timeline_row(entry: &LaneEntry) -> Markup {
-    let event = serde_json::to_value(&entry.event).unwrap_or_default();
-    let name = match &event {
-        serde_json::Value::Object(fields) => fields.keys().next().cloned(),
-        serde_json::Value::String(word) => Some(word.clone()),
-        _ => None,
-    };
-    let detail = ["why", "detail", "status", "execution", "revision", "ending"]
-        .iter()
-        .find_map(|key| event.pointer(&format!("/{}/{key}", name.as_deref()?)))
-        .map(|detail| {
-            detail
-                .as_str()
-                .map_or_else(|| detail.to_string(), str::to_owned)
-        });
+    let (name, detail) = explain::event_words(entry);
     html! {
         tr {
             td { (time(Some(entry.at))) }
-            td data-name="Event" { (name.unwrap_or_default()) }
-            td data-name="Detail" { (detail.unwrap_or_default()) }
+            td data-name="Event" { (name) }
+            td data-name="Detail" { (detail) }
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Links that carry their own permission: `<id>.<expiry>.<signature>`.
+//! Links that carry their own permission: `<name>.<expiry>.<signature>`.
 //!
-//! The signature is HMAC-SHA256 over what the link is for, the id and the expiry (Unix seconds),
+//! The name is an id, or several joined by `~`. The signature is HMAC-SHA256 over what the link is for, the name and the expiry (Unix seconds),
 //! so that a chart's link can never be used as another kind of link.
 
 use base64::Engine as _;
@@ -17,12 +17,15 @@ use crate::domain::secret::Secret;
 pub enum Purpose {
     /// Looking at a chart.
     Chart,
+    /// Answering a question: `<approval>~<channel the link was sent to>`.
+    Approve,
 }
 
 impl Purpose {
     fn name(self) -> &'static [u8] {
         match self {
             Self::Chart => b"chart",
+            Self::Approve => b"approve",
         }
     }
 }
@@ -37,26 +40,27 @@ impl Signer {
         Self(key)
     }
 
-    /// The signed form of `id`, good until `expires`.
-    pub fn sign(&self, purpose: Purpose, id: &str, expires: Timestamp) -> String {
+    /// The signed form of `name`, good until `expires`.
+    pub fn sign(&self, purpose: Purpose, name: &str, expires: Timestamp) -> String {
         let expires = expires.as_second();
-        let signature = self.mac(purpose, id, expires).finalize().into_bytes();
-        format!("{id}.{expires}.{}", URL_SAFE_NO_PAD.encode(signature))
+        let signature = self.mac(purpose, name, expires).finalize().into_bytes();
+        format!("{name}.{expires}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// The id in a signed text; None when it was not signed by us for this, or is too old.
+    /// The name in a signed text; None when it was not signed by us for this, or is too old.
     pub fn verify(&self, purpose: Purpose, signed: &str, now: Timestamp) -> Option<String> {
         let (rest, signature) = signed.rsplit_once('.')?;
-        let (id, expires) = rest.rsplit_once('.')?;
+        let (name, expires) = rest.rsplit_once('.')?;
         let expires = expires.parse::<i64>().ok()?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let mac = self.mac(purpose, id, expires);
+        let mac = self.mac(purpose, name, expires);
         // Compares in constant time.
         mac.verify_slice(&signature).ok()?;
-        (now.as_second() < expires && id::is_id(id)).then(|| id.to_owned())
+        let named = name.split('~').all(id::is_id);
+        (now.as_second() < expires && named).then(|| name.to_owned())
     }
 
-    fn mac(&self, purpose: Purpose, id: &str, expires: i64) -> Hmac<Sha256> {
+    fn mac(&self, purpose: Purpose, name: &str, expires: i64) -> Hmac<Sha256> {
         // One block, so that keys of any length work alike.
         let mut key = [0; 64];
         let digest = <Sha256 as sha2::Digest>::digest(self.0.expose().as_bytes());
@@ -64,7 +68,7 @@ impl Signer {
         let mut mac = Hmac::<Sha256>::new(&key.into());
         for part in [
             purpose.name(),
-            id.as_bytes(),
+            name.as_bytes(),
             expires.to_string().as_bytes(),
         ] {
             mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -95,6 +99,16 @@ mod tests {
         assert_eq!(open("..", 1), None);
         let other = Signer::new(Secret::new("k2"));
         assert_eq!(other.verify(Purpose::Chart, &signed, at(1)), None);
+    }
+
+    #[test]
+    fn a_link_is_good_for_what_it_was_made_for() {
+        let signer = Signer::new(Secret::new("k"));
+        let signed = signer.sign(Purpose::Chart, "checkout@prod-7~ops", at(100));
+        assert_eq!(signer.verify(Purpose::Approve, &signed, at(1)), None);
+        let signed = signer.sign(Purpose::Approve, "checkout@prod-7~ops", at(100));
+        let name = signer.verify(Purpose::Approve, &signed, at(1));
+        assert_eq!(name.as_deref(), Some("checkout@prod-7~ops"));
     }
 
     #[test]

@@ -190,7 +190,10 @@ async fn submitted(world: &World, script: &Script) -> anyhow::Result<(Timestamp,
     world
         .step(SECONDS(45), &what, async || {
             incident(world, script).await?.find(|event| match event {
-                LaneEvent::Submitted { execution, .. } => Some(execution.to_string()),
+                // An execution may ask to be let in before Gate's answer is written down.
+                LaneEvent::Submitted { execution, .. } | LaneEvent::Admitted { execution, .. } => {
+                    Some(execution.to_string())
+                }
                 _ => None,
             })
         })

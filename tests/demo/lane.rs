@@ -38,7 +38,7 @@ pub async fn incidents(store: &Store, service: &str) -> anyhow::Result<Vec<Incid
                 opened_at: entry.at,
                 events: Vec::new(),
             }),
-            LaneEvent::Batch { .. } => {}
+            event if event.incident().is_none() => {}
             event => {
                 let last = incidents.last_mut().context("an event of no incident")?;
                 last.events.push((entry.at, event));

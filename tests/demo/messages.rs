@@ -97,7 +97,7 @@ pub async fn collect(world: &World) -> anyhow::Result<Vec<Told>> {
         let folder = world.root.join("messages").join(channel);
         std::fs::create_dir_all(&folder).context("create a folder of messages")?;
         for (number, message) in arrived.iter().enumerate() {
-            told.push(lay_out(channel, &folder, number + 1, message)?);
+            told.extend(lay_out(channel, &folder, number + 1, message)?);
         }
     }
     Ok(told)
@@ -121,17 +121,22 @@ pub fn of_service<'a>(
     by_channel
 }
 
+/// How the headline of a digest begins.
+const DIGESTS: [&str; 2] = ["DIGEST", "告警汇总"];
+
+/// Writes a message down as a file. A digest tells several things, one a line.
 fn lay_out(
     channel: &'static str,
     folder: &Path,
     number: usize,
     message: &Arrived,
-) -> anyhow::Result<Told> {
-    let kind = HEADLINES
-        .iter()
-        .find(|(word, _)| message.headline.contains(word))
-        .map_or(Kind::Other, |(_, kind)| *kind);
-    let word = serde_json::to_value(kind)?;
+) -> anyhow::Result<Vec<Told>> {
+    let is_digest = DIGESTS.iter().any(|word| message.headline.contains(word));
+    let word = if is_digest {
+        serde_json::Value::from("digest")
+    } else {
+        serde_json::to_value(kind(&message.headline))?
+    };
     let stem = format!("{number:02}-{}", word.as_str().unwrap_or_default());
     let file = if let Some(mail) = &message.file {
         mail.clone()
@@ -148,15 +153,33 @@ fn lay_out(
             Some(file)
         }
     };
-    let names = |service: &&str| message.text.contains(&format!("{service}@"));
-    Ok(Told {
+    let told = |line: &str| Told {
         channel,
-        kind,
-        service: SERVICES.map(|service| service.name).into_iter().find(names),
-        file,
-        chart,
+        kind: kind(line),
+        service: service(line),
+        file: file.clone(),
+        chart: chart.clone(),
         chart_bytes: message.chart.as_ref().map_or(0, Vec::len),
-    })
+    };
+    if is_digest {
+        let lines = message.text.lines().skip(1);
+        return Ok(lines
+            .filter(|line| service(line).is_some())
+            .map(told)
+            .collect());
+    }
+    Ok(vec![told(&message.headline)])
+}
+
+fn kind(headline: &str) -> Kind {
+    let named = HEADLINES.iter().find(|(word, _)| headline.contains(word));
+    named.map_or(Kind::Other, |(_, kind)| *kind)
+}
+
+/// Whose a headline is: it ends in the place, such as `(checkout prod)`.
+fn service(headline: &str) -> Option<&'static str> {
+    let names = |service: &&str| headline.contains(&format!("({service} "));
+    SERVICES.map(|service| service.name).into_iter().find(names)
 }
 
 fn mails(world: &World) -> anyhow::Result<Vec<Arrived>> {

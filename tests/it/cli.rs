@@ -3,6 +3,7 @@
 mod check;
 mod gateway;
 mod releases;
+mod rules;
 mod serving;
 mod vendors;
 mod words;

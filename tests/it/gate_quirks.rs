@@ -2,7 +2,10 @@
 //! client wherever it makes that call.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use backstop::{
     http::{self, CallErrorKind},
@@ -13,7 +16,7 @@ use backstop::{
 };
 use serde_json::{Value, json};
 
-use crate::support::gate::{GateStandIn, TriggerFault};
+use crate::support::gate::{GateStandIn, TriggerFault, Weather};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -51,9 +54,8 @@ async fn rollback(client: &Gate, correlation: &str) -> Result<ExecutionId, Trigg
 fn client(gate: &GateStandIn, login: Login, timeout: Duration) -> Gate {
     let base_url = gate.url().parse().unwrap();
     Gate::new(GateSettings {
-        base_url,
-        login,
         timeout,
+        ..GateSettings::new(base_url, login)
     })
     .unwrap()
 }
@@ -402,6 +404,64 @@ async fn racing_triggers_can_start_two_executions_with_one_id() {
             .iter()
             .all(|e| e.trigger.correlation_id.as_deref() == Some("bs-1-1"))
     );
+}
+
+#[tokio::test]
+async fn triggers_of_one_id_that_meet_in_orca_all_start() {
+    let gate = stand_in(600.0).await;
+    gate.set_weather(Weather {
+        correlation_gap: Duration::from_millis(200),
+        ..Weather::default()
+    });
+    let client = gate.client();
+    let all = (0..4).map(|_| rollback(&client, "bs-1-1"));
+    let ids: BTreeSet<ExecutionId> = futures::future::join_all(all)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert!(ids.len() > 1, "looking and starting is not one step");
+    assert_eq!(found(&gate).await.len(), ids.len());
+    let after = rollback(&client, "bs-1-1").await.unwrap();
+    assert!(ids.contains(&after), "one that runs is found");
+}
+
+#[tokio::test]
+async fn a_slow_gate_acts_after_its_caller_has_gone_and_late_answers_come_late() {
+    let gate = stand_in(600.0).await;
+    let hasty = client(&gate, basic("gate-password"), Duration::from_millis(100));
+    for (n, (slow, late)) in [(500, 0), (0, 500)].into_iter().enumerate() {
+        gate.set_weather(Weather {
+            slow: Duration::from_millis(slow),
+            late: Duration::from_millis(late),
+            ..Weather::default()
+        });
+        let error = rollback(&hasty, &format!("bs-{n}")).await.unwrap_err();
+        assert!(matches!(error, TriggerError::Unclear(_)), "{error:?}");
+        gate.when(DEADLINE, |world| (world.runs().count() > n).then_some(()))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_reply_can_be_lost_after_it_was_accepted_again_and_again() {
+    let gate = stand_in(600.0).await;
+    gate.set_weather(Weather {
+        drop_reply_every: 2,
+        ..Weather::default()
+    });
+    let client = gate.client();
+    for n in 1..=4 {
+        let answer = rollback(&client, &format!("bs-{n}")).await;
+        match answer {
+            Ok(_) => assert_eq!(n % 2, 1),
+            Err(error) => {
+                assert_eq!(n % 2, 0, "{error:?}");
+                assert!(matches!(error, TriggerError::Unclear(_)), "{error:?}");
+            }
+        }
+    }
+    assert_eq!(gate.executions().len(), 4);
 }
 
 #[tokio::test]

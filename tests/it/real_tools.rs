@@ -16,7 +16,7 @@ use crate::support::alertmanager::{self, Alertmanager};
 use crate::support::eventually::eventually;
 use crate::support::feed::{self, Feed};
 use crate::support::fleet::{Fleet, Health};
-use crate::support::metrics_source::VictoriaMetrics;
+use crate::support::metrics_source::{VictoriaMetrics, check_scrape_config};
 use crate::support::tools::{Tool, required_in_ci};
 use crate::support::versitygw::VersityGw;
 use crate::support::vmalert::{self, Notifier, Vmalert};
@@ -79,14 +79,21 @@ async fn record(State(recorder): State<Recorder>, request: Request) -> StatusCod
 
 #[test]
 fn the_shipped_examples_pass_the_checks_of_the_programs_they_are_for() {
-    if !required_in_ci(Tool::Amtool) || !required_in_ci(Tool::Vmalert) {
+    let programs = [Tool::Amtool, Tool::Vmalert, Tool::VictoriaMetrics];
+    if !programs.into_iter().all(required_in_ci) {
         return;
     }
     alertmanager::check_config(&shipped("alertmanager/alertmanager.yml")).unwrap();
     vmalert::check_rules(&shipped("vmalert/rules.yml")).unwrap();
 
+    for file in ["backstop.yml", "hosts.yml", "kubernetes.yml"] {
+        check_scrape_config(&shipped("vmagent").join(file)).unwrap();
+    }
+
     let directory = TempDir::new().unwrap();
     let wrong = directory.path().join("wrong.yml");
+    std::fs::write(&wrong, "scrape_configs: [{job_name: a, wrong: 1}]").unwrap();
+    check_scrape_config(&wrong).unwrap_err();
     std::fs::write(
         &wrong,
         "groups: [{name: a, rules: [{alert: A, expr: 'sum('}]}]",
@@ -123,9 +130,13 @@ async fn a_bad_canary_reaches_us_directly_and_through_alertmanager() {
         .await
         .unwrap();
     let feed = Feed::start(fleet.clone(), metrics.importer.clone());
+    // Those about Backstop itself are no concern of these services.
+    let rules = directory.path().join("rules");
+    std::fs::create_dir(&rules).unwrap();
+    std::fs::copy(shipped("vmalert/rules.yml"), rules.join("rules.yml")).unwrap();
     let vmalert = Vmalert::start(
         &directory.path().join("vmalert"),
-        &shipped("vmalert"),
+        &rules,
         &metrics.url(),
         &[
             Notifier::new(&gateway).with_token("fast-lane"),

@@ -101,12 +101,13 @@ fn every_batch_is_announced_with_its_hosts_before_it_is_deployed() {
         assert_eq!(announce["payload"]["hosts"], deploy["hosts"]);
         assert_eq!(announce["payload"]["of"], announced.len());
         assert_eq!(deploy["requisiteStageRefIds"][0], announce["refId"]);
-        // Without success words Orca fails on the first poll.
-        assert!(
-            announce["successStatuses"]
-                .as_str()
-                .unwrap()
-                .contains("armed")
-        );
+        // Without success words Orca fails on the first poll; and it must wait while rules are armed.
+        let ends: Vec<&str> = ["successStatuses", "terminalStatuses", "canceledStatuses"]
+            .iter()
+            .flat_map(|list| announce[*list].as_str().unwrap().split(','))
+            .collect();
+        assert!(ends.contains(&"armed") && !ends.contains(&"arming"));
+        assert_eq!(announce["waitForCompletion"], true);
+        assert_eq!(announce["statusJsonPath"], "$.status");
     }
 }

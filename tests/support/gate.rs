@@ -7,13 +7,19 @@
 //! executions too, correlation ids hold only while an execution runs, `executions/search` never
 //! answers. What it does not know is answered with 404 and remembered as unexpected.
 //!
-//! Left out: Echo (v2 triggers, webhooks), tasks, Fiat, pause and resume, `limitConcurrent`.
+//! What goes wrong is asked for: with one trigger by [`TriggerFault`], with every call by
+//! [`Weather`].
+//!
+//! Left out: Echo (v2 triggers, webhooks), Fiat, `limitConcurrent`; of Clouddriver all but the server
+//! groups.
 
+mod clouddriver;
 mod door;
 mod engine;
 mod routes;
 mod server;
 mod spel;
+mod task;
 mod trigger;
 mod webhook;
 mod world;
@@ -41,6 +47,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use clouddriver::Group;
 pub use world::{Recorded, Run, World};
 
 /// How a stand-in behaves from its start.
@@ -77,6 +84,8 @@ pub enum TriggerFault {
     DropBefore,
     /// The execution starts; the connection breaks without an answer.
     DropAfter,
+    /// The same, and from then on Gate cannot connect to Orca.
+    DropAfterAndGone,
     /// The execution starts; the answer is a 500 that does not say so.
     ErrorAfter,
     /// The execution starts; the answer comes this much later.
@@ -85,6 +94,21 @@ pub enum TriggerFault {
     ActLate(Duration),
     /// Two executions start, as when two calls with one correlation id race in a real Orca.
     Duplicate,
+}
+
+/// What is wrong with every call until it is changed again; nothing by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Weather {
+    /// Gate takes so long before anything happens; whatever the caller does meanwhile, it happens.
+    pub slow: Duration,
+    /// So long after it has happened Gate answers.
+    pub late: Duration,
+    /// Of the triggers that are accepted, the reply of every n-th is never sent; 0 is none, 1 all.
+    pub drop_reply_every: u64,
+    /// Between Orca's look for a running execution of a correlation id and the start of a new one:
+    /// triggers of one id that meet in it all start, as with the real one, which does both without
+    /// a lock.
+    pub correlation_gap: Duration,
 }
 
 /// A stage handed to a hook.
@@ -288,15 +312,37 @@ impl GateStandIn {
         self.world().faults.push_back(fault);
     }
 
+    /// Sets what is wrong with every call from now on.
+    pub fn set_weather(&self, weather: Weather) {
+        self.world().weather = weather;
+    }
+
     /// While set, every call that needs Orca is answered as by a Gate that cannot connect to it.
     /// Executions that run go on.
     pub fn set_orca_down(&self, down: bool) {
         self.world().orca_down = down;
     }
 
+    /// Puts a server group there.
+    pub fn add_group(&self, group: Group) {
+        self.world().groups.push(group);
+    }
+
+    /// While set, Clouddriver can't be reached.
+    pub fn set_clouddriver_down(&self, down: bool) {
+        self.world().clouddriver_down = down;
+    }
+
+    /// While set, Clouddriver shows the server groups as they are now, whatever happens to them.
+    pub fn set_clouddriver_lagging(&self, lagging: bool) {
+        let mut world = self.world();
+        world.cached_groups = lagging.then(|| world.groups.clone());
+    }
+
     /// Starts a saved pipeline from inside, as a person would; returns the execution's id.
     pub fn run(&self, application: &str, pipeline: &str, trigger: Value) -> String {
-        engine::submit(&self.shared, application, pipeline, trigger).unwrap()
+        let wanted = trigger::Wanted::Pipeline(application.to_owned(), pipeline.to_owned());
+        engine::submit(&self.shared, &wanted, trigger).unwrap()
     }
 
     /// An execution as Gate shows it.

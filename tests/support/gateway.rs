@@ -40,6 +40,8 @@ pub const NEW: &str = "checkout@1.3";
 pub const STABLE: &str = "checkout@1.0";
 /// The four channels by name.
 pub const CHANNELS: [&str; 4] = ["ops-dingtalk", "ops-mail", "ops-slack", "ops-wecom"];
+/// How many services a crowd is.
+pub const CROWD: usize = 20;
 /// A condition of a whole service may take this long on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -67,6 +69,10 @@ pub fn secret(name: &str) -> &'static str {
 /// A deployment of this age has been sampled.
 const SAMPLED_MS: i64 = 4_000;
 
+/// `rollback:` by two pipelines that ask for admission.
+const PIPELINES: &str = r#"      batch: {pipeline: rollback-batch, parameters: {release: "{target.release_id}", hosts: "{hosts}", incident: "{incident.id}", attempt: "{attempt}"}}
+      full: {pipeline: rollback-full, parameters: {release: "{target.release_id}", incident: "{incident.id}", attempt: "{attempt}"}}"#;
+
 /// How a world is set up.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -74,12 +80,22 @@ pub struct Setting {
     pub mode: &'static str,
     /// Replicas started at once.
     pub replicas: usize,
+    /// One more key of the policy's rule.
+    pub rule: &'static str,
+    /// How long the recovery question is asked.
+    pub within: &'static str,
     /// Soak time of the deploy pipeline.
     pub soak: &'static str,
+    /// Lines of `rollback:` of the accused service.
+    pub rollback: &'static str,
     /// `store:` of the configuration; None: a directory of its own.
     pub store: Option<StoreSettings>,
+    /// Whether [`CROWD`] more services are configured, `svc1` and so on.
+    pub crowd: bool,
     /// More lines for the end of `backstop.yaml`.
     pub more: &'static str,
+    /// Seconds that pass for the chat vendors in one of ours; the channels' limits grow with it.
+    pub vendor_speed: u32,
     /// Lines of `timing:` that differ.
     pub timing: &'static [(&'static str, &'static str)],
 }
@@ -89,9 +105,14 @@ impl Default for Setting {
         Self {
             mode: "enforce",
             replicas: 1,
+            rule: "",
+            within: "15s",
             soak: "1h",
+            rollback: PIPELINES,
             store: None,
+            crowd: false,
             more: "",
+            vendor_speed: 1,
             timing: &[],
         }
     }
@@ -254,13 +275,14 @@ impl TestGateway {
         })
         .await;
         let metrics = Prometheus::start(&HOSTS).await;
-        let slack = Slack::start(secret("slack"), &["C0123456"], Time::real()).await;
-        let wecom = WeCom::start(&[secret("wecom")], Time::real()).await;
+        let time = Time::scaled(setting.vendor_speed);
+        let slack = Slack::start(secret("slack"), &["C0123456"], time.clone()).await;
+        let wecom = WeCom::start(&[secret("wecom")], time.clone()).await;
         let robot = Robot {
             secret: Some(secret("dingtalk-secret").to_owned()),
             keywords: Vec::new(),
         };
-        let dingtalk = DingTalk::start(&[(secret("dingtalk"), robot)], Time::real()).await;
+        let dingtalk = DingTalk::start(&[(secret("dingtalk"), robot)], time).await;
         let mail = mail_acceptor::Server::start().await;
         let store_folder = folder.path().join("store");
         let local = StoreSettings {
@@ -294,7 +316,7 @@ impl TestGateway {
             _folder: folder,
         };
         site.write_config(setting, setting.store.as_ref().unwrap_or(&local));
-        site.save_pipelines();
+        site.save_pipelines(setting);
         site.publish("1.0", 20).await;
         site.publish("1.3", 1).await;
         site.deployed("D-stable", "1.0", Duration::from_hours(10), Duration::ZERO)
@@ -333,6 +355,7 @@ impl TestGateway {
         }
         let mut timing = BTreeMap::from([
             ("sweep", "200ms"),
+            ("outbox", "200ms"),
             ("follow", "100ms"),
             ("catalog_refresh", "300ms"),
             ("evidence_deadline", "3s"),
@@ -354,14 +377,27 @@ impl TestGateway {
         std::fs::write(&self.config, text).unwrap();
         let policy = format!(
             "services: [checkout]\nrules:\n  - name: bad release goes back\n    matchers: \
-             ['severity=~\"critical|page\"']\n    min_hosts: 1\n    action: rollback\n    channels: \
+             ['severity=~\"critical|page\"']\n    min_hosts: 1\n    action: rollback\n    {}\n    channels: \
              [{}]\nguards: {{mode: {}, cooldown: 1s}}\n",
+            setting.rule,
             CHANNELS.join(", "),
             setting.mode
         );
         std::fs::write(root.join("rules/policy/checkout.yaml"), policy).unwrap();
+        if setting.crowd {
+            let policy = "services: [\"svc*\"]\nrules:\n  - name: bad release goes back\n    \
+                          matchers: ['severity=\"critical\"']\n    action: rollback\n    verify: \
+                          error_ratio > 0.05\n    channels: [ops-mail]\nguards: {mode: enforce}\n";
+            std::fs::write(root.join("rules/policy/crowd.yaml"), policy).unwrap();
+        }
         for (name, body) in self.channels() {
-            let text = format!("name: {name}\n{body}\n");
+            let limit = match name {
+                "ops-slack" => 60,
+                "ops-mail" => 6_000,
+                _ => 20,
+            };
+            let limit = limit * setting.vendor_speed;
+            let text = format!("name: {name}\n{body}\nrate_per_minute: {limit}\n");
             std::fs::write(root.join(format!("channels/{name}.yaml")), text).unwrap();
         }
     }
@@ -434,6 +470,20 @@ impl TestGateway {
                 "    - {{name: {name}, token: {{file: secrets/{name}}}, scopes: [{scopes}]}}"
             );
         }
+        let mut crowd = String::new();
+        for n in 1..=if setting.crowd { CROWD } else { 0 } {
+            let _infallible = write!(
+                crowd,
+                r#"  svc{n}:
+    application: svc{n}
+    deploy:
+      - {{pipeline: deploy-prod, env: prod, strategy: all, soak: 1s, release: "{{parameters.release_id}}"}}
+    rollback:
+      full: {{pipeline: rollback-full, parameters: {{release: "{{target.release_id}}", incident: "{{incident.id}}", attempt: "{{attempt}}"}}}}
+    recovery: {{expr: '{RECOVERY}', op: "<", value: 0.01, for: 300ms, within: 15s}}
+"#
+            );
+        }
         format!(
             r#"web: {{external_url: "{front}"}}
 auth:
@@ -451,20 +501,21 @@ services:
     deploy:
       - {{pipeline: deploy-prod, env: prod, strategy: canary, soak: {soak}, release: "{{parameters.release_id}}", batch: "{{stage.context.batch}}", hosts: "{{stage.context.hosts}}"}}
     rollback:
-      batch: {{pipeline: rollback-batch, parameters: {{release: "{{target.release_id}}", hosts: "{{hosts}}", incident: "{{incident.id}}", attempt: "{{attempt}}"}}}}
-      full: {{pipeline: rollback-full, parameters: {{release: "{{target.release_id}}", incident: "{{incident.id}}", attempt: "{{attempt}}"}}}}
-    recovery: {{expr: '{RECOVERY}', op: "<", value: 0.01, for: 300ms, within: 15s}}
-"#,
+{rollback}
+    recovery: {{expr: '{RECOVERY}', op: "<", value: 0.01, for: 300ms, within: {within}}}
+{crowd}"#,
             front = self.front.url(),
             replicas = setting.replicas.max(1),
             metrics = self.metrics.url(),
             gate = self.gate.url(),
             channels = CHANNELS.join(", "),
             soak = setting.soak,
+            rollback = setting.rollback,
+            within = setting.within,
         )
     }
 
-    fn save_pipelines(&self) {
+    fn save_pipelines(&self, setting: &Setting) {
         let front = self.front.url();
         let header = json!({"Authorization": format!("Bearer {}", secret("deploy"))});
         let announce = |place: &str, after: &[&str], n: u32, hosts: &str| {
@@ -485,9 +536,12 @@ services:
             {"refId": "5", "requisiteStageRefIds": ["4"], "type": "deployHosts",
              "name": "Deploy batch 2", "batch": "2", "hosts": rest},
         ]}));
-        for name in ["rollback-batch", "rollback-full"] {
+        let crowd = (1..=if setting.crowd { CROWD } else { 0 })
+            .map(|n| (format!("svc{n}"), "rollback-full"));
+        let own = ["rollback-batch", "rollback-full"].map(|name| ("checkout".to_owned(), name));
+        for (application, name) in own.into_iter().chain(crowd) {
             self.gate
-                .save(json!({"application": "checkout", "name": name, "stages": [
+                .save(json!({"application": application, "name": name, "stages": [
                     {"refId": "1", "requisiteStageRefIds": [], "type": "webhook", "name": "Admit",
                      "method": "POST", "payload": {"execution": "${execution.id}"},
                      "customHeaders": header, "failFastStatusCodes": ["409"],
@@ -538,7 +592,11 @@ services:
 
     /// Publishes a release of `hours` ago.
     pub async fn publish(&self, version: &str, hours: u64) {
-        let service = Service::new("checkout").unwrap();
+        self.publish_of("checkout", version, hours).await;
+    }
+
+    async fn publish_of(&self, service: &str, version: &str, hours: u64) {
+        let service = Service::new(service).unwrap();
         let id = ReleaseId::of(&service, version).unwrap();
         let release = Release {
             id: id.clone(),
@@ -561,9 +619,44 @@ services:
 
     /// Writes down a deployment that went everywhere `ago`, as `sync` does.
     pub async fn deployed(&self, id: &str, version: &str, ago: Duration, soak: Duration) {
-        let service = Service::new("checkout").unwrap();
+        self.deployed_of("checkout", &HOSTS, id, version, ago, soak)
+            .await;
+    }
+
+    /// Every service of the crowd runs 1.3 for 20 minutes, after 1.0, and is bad now.
+    pub async fn deploy_crowd(&self) {
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        for n in 1..=CROWD {
+            let (service, host) = (format!("svc{n}"), format!("svc{n}-h"));
+            for (version, ago) in [("1.0", 600), ("1.3", 20)] {
+                self.publish_of(&service, version, 20).await;
+                let id = format!("D-{service}-{version}");
+                let hosts = [host.as_str()];
+                self.deployed_of(&service, &hosts, &id, version, minutes(ago), Duration::ZERO)
+                    .await;
+            }
+            self.metrics.add(&service, &host);
+            self.metrics.set(&[&host], 0.3);
+        }
+        self.until("the crowd in the catalog", || async {
+            let page = self.get("/api/v1/deployments?service=svc20").await;
+            (page["items"].as_array()?.len() == 2).then_some(())
+        })
+        .await;
+    }
+
+    async fn deployed_of(
+        &self,
+        service: &str,
+        hosts: &[&str],
+        id: &str,
+        version: &str,
+        ago: Duration,
+        soak: Duration,
+    ) {
+        let service = Service::new(service).unwrap();
         let at = clock::before(SystemClock.now(), ago);
-        let hosts: Vec<Host> = HOSTS.iter().map(|host| Host::new(*host).unwrap()).collect();
+        let hosts: Vec<Host> = hosts.iter().map(|host| Host::new(*host).unwrap()).collect();
         let deployment = Deployment {
             id: DeploymentId::new(id).unwrap(),
             release_id: ReleaseId::of(&service, version).unwrap(),
@@ -582,7 +675,7 @@ services:
             started_at: Some(at),
             finished_at: Some(at),
             soak,
-            application: "checkout".to_owned(),
+            application: service.to_string(),
             pipeline: "deploy-prod".to_owned(),
             is_rollback: false,
         };
@@ -670,6 +763,12 @@ services:
         )
     }
 
+    /// The metrics of one replica, as a scrape reads them.
+    pub async fn metrics_of(&self, base: &str) -> String {
+        let answer = self.http.get(format!("{base}/metrics")).send().await;
+        answer.unwrap().text().await.unwrap()
+    }
+
     /// Reads JSON from the API.
     pub async fn get(&self, path: &str) -> Value {
         let (status, body) = self
@@ -716,19 +815,54 @@ services:
         }
     }
 
-    /// Waits until the one incident is closed, and answers it.
+    /// Waits until the one incident is closed and its report complete, and answers it.
     pub async fn closed_incident(&self) -> Value {
+        let due = |incident: &Value| {
+            let steps = ["execution", "finished", "recovery"];
+            let reached = steps.iter().filter(|step| !incident[**step].is_null());
+            u64::try_from(reached.count()).ok()
+        };
         let incident = self
             .until("a closed incident", || async {
                 let incidents = self.incidents().await;
                 let closed = incidents
                     .first()
-                    .filter(|one| one["stage"]["stage"] == "closed")?;
+                    .filter(|one| one["stage"]["stage"] == "closed")
+                    .filter(|one| one["revision"].as_u64() >= due(one))?;
                 Some(closed.clone())
             })
             .await;
         assert_eq!(self.incidents().await.len(), 1);
         incident
+    }
+
+    /// Open holds as their chains end, in words.
+    pub async fn held(&self) -> Vec<String> {
+        let mut ends = BTreeMap::new();
+        for key in self.store.list("holds").await.unwrap_or_default() {
+            if let (Ok(Some(link)), Some((chain, _))) =
+                (self.store.get::<Value>(&key).await, key.rsplit_once('/'))
+            {
+                ends.insert(chain.to_owned(), link);
+            }
+        }
+        ends.retain(|_, link| link.get("ended").is_none());
+        ends.into_iter()
+            .map(|(chain, link)| format!("{chain}: {link}"))
+            .collect()
+    }
+
+    /// Waits until it was decided `n` times to hold.
+    pub async fn held_again(&self, n: u64) {
+        self.until("holds decided again", || async {
+            let metrics = self.get("/metrics").await;
+            let held = metrics.as_str()?.lines().filter(|line| {
+                line.starts_with("backstop_decisions_total{") && line.contains("\"hold\"")
+            });
+            let counts = held.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+            (counts.sum::<u64>() >= n).then_some(())
+        })
+        .await;
     }
 
     /// What was decided, in words, newest last.
@@ -798,6 +932,13 @@ services:
         all
     }
 
+    /// Tasks as Gate shows them, oldest first.
+    pub fn tasks(&self) -> Vec<Value> {
+        let world = self.gate.world();
+        let tasks = world.runs().filter(|run| run.is_task());
+        tasks.map(gate::Run::task_document).collect()
+    }
+
     /// What rollbacks touched.
     pub fn touched(&self) -> Vec<Touch> {
         self.touched.lock().unwrap().clone()
@@ -814,14 +955,8 @@ services:
         };
         let incidents = self.incidents().await;
         assert_eq!(open(incidents), Vec::<Value>::new(), "open incidents");
-        let mut ends = BTreeMap::new();
-        for key in self.store.list("holds").await.unwrap() {
-            let link = self.store.get::<Value>(&key).await.unwrap().unwrap();
-            let (chain, _) = key.rsplit_once('/').unwrap();
-            ends.insert(chain.to_owned(), link);
-        }
-        ends.retain(|_, link| link.get("ended").is_none());
-        assert!(ends.is_empty(), "open holds: {ends:#?}");
+        let held = self.held().await;
+        assert!(held.is_empty(), "open holds: {held:#?}");
         assert_eq!(self.gate.unexpected(), []);
         for replica in &mut self.replicas {
             replica.stop().await;

@@ -135,3 +135,18 @@ fn cut(text: &str) -> (&str, &str) {
     }
     text.split_at_checked(end).unwrap_or((text, ""))
 }
+
+/// Lets the store itself judge a scrape configuration, as vmagent would.
+///
+/// # Errors
+/// What it said.
+pub fn check_scrape_config(file: &Path) -> anyhow::Result<()> {
+    let output = Command::new(Tool::VictoriaMetrics.path()?)
+        .args(["-dryRun", "-promscrape.config.strictParse=true"])
+        .arg(format!("-promscrape.config={}", file.display()))
+        .output()
+        .context("run VictoriaMetrics")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "victoria-metrics -dryRun: {said}");
+    Ok(())
+}

@@ -162,6 +162,12 @@ impl Process {
             .join("\n")
     }
 
+    /// Whether it has written `words` since its first start.
+    pub fn said(&self, words: &str) -> bool {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&text).contains(words)
+    }
+
     /// Stops it in its tracks (SIGSTOP): connections are accepted by the kernel, nothing answers.
     ///
     /// Returns once every one of its threads has stopped, so that no late answer slips out.

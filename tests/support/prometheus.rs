@@ -39,6 +39,7 @@ struct Line {
 #[derive(Debug)]
 struct Inside {
     down: bool,
+    ranges_hang: bool,
     recovery: f64,
     lines: BTreeMap<String, Line>,
     asked: Vec<String>,
@@ -66,6 +67,7 @@ impl Prometheus {
         };
         let inside = Arc::new(Mutex::new(Inside {
             down: false,
+            ranges_hang: false,
             recovery: 0.001,
             lines: hosts.iter().map(line).collect(),
             asked: Vec::new(),
@@ -82,6 +84,17 @@ impl Prometheus {
     /// The base URL of both APIs.
     pub fn url(&self) -> String {
         self.server.url()
+    }
+
+    /// One more host, of another service.
+    pub fn add(&self, service: &str, host: &str) {
+        let labels = [("service", service), ("env", "prod"), ("instance", host)];
+        let line = Line {
+            labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            since: 0.0,
+            now: HEALTHY,
+        };
+        self.lock().lines.insert(host.to_owned(), line);
     }
 
     /// From now on these hosts are at `value`.
@@ -104,6 +117,11 @@ impl Prometheus {
         self.lock().down = down;
     }
 
+    /// Never answers what is asked over a range of time.
+    pub fn set_ranges_hang(&self, hang: bool) {
+        self.lock().ranges_hang = hang;
+    }
+
     /// Every expression that was asked.
     pub fn asked(&self) -> Vec<String> {
         self.lock().asked.clone()
@@ -123,6 +141,13 @@ fn now() -> f64 {
 }
 
 async fn answer(State(inside): State<Arc<Mutex<Inside>>>, uri: Uri, body: Bytes) -> Response {
+    let hang = inside
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .ranges_hang;
+    if hang && uri.path() == "/api/v1/query_range" {
+        return std::future::pending().await;
+    }
     let mut inside = inside.lock().unwrap_or_else(PoisonError::into_inner);
     if inside.down {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();

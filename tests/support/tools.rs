@@ -1,4 +1,5 @@
-//! Finds the real programs that `scripts/fetch-tools` put under `target/tools`.
+//! Finds the real programs that `scripts/fetch-tools` and `scripts/fetch-linters` put under
+//! `target/tools`.
 //!
 //! A test that needs one asks [`required_in_ci`] first: on a developer's machine a missing program
 //! skips that test and says so loudly, in CI it fails it.
@@ -23,6 +24,10 @@ pub enum Tool {
     VersityGw,
     /// The Python modules of the SMTP server.
     Smtp,
+    /// Checks GitHub workflows; built only where there is Go.
+    Actionlint,
+    /// Looks for what is unsafe in GitHub workflows; a wheel.
+    Zizmor,
     /// A font that draws Latin and Chinese (`WenQuanYi` Micro Hei).
     ChineseFont,
 }
@@ -35,6 +40,8 @@ impl Tool {
             Self::VictoriaMetrics => "bin/victoria-metrics",
             Self::Vmalert => "bin/vmalert",
             Self::VersityGw => "bin/versitygw",
+            Self::Actionlint => "lint/bin/actionlint",
+            Self::Zizmor => "lint/bin/zizmor",
             Self::Smtp => "root/usr/lib/python3/dist-packages",
             Self::ChineseFont => "root/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
         }
@@ -48,7 +55,7 @@ impl Tool {
         let path = tools_dir().join(self.location());
         ensure!(
             path.exists(),
-            "`{}` is not under target/tools: run scripts/fetch-tools",
+            "`{}` is not under target/tools: run `make tools`",
             self.location()
         );
         Ok(path)

@@ -52,36 +52,25 @@ impl Vmalert {
         datasource: &str,
         notifiers: &[Notifier],
     ) -> anyhow::Result<Self> {
-        ensure!(!notifiers.is_empty(), "vmalert wants a notifier");
-        let program = Tool::Vmalert.path()?;
-        std::fs::create_dir_all(directory).context("create the directory")?;
-        let mut arguments = vec![
-            format!("-rule={}/*.yml", rules.display()),
-            format!("-rule={}/*.yaml", rules.display()),
-            format!("-datasource.url={datasource}"),
-            "-evaluationInterval=1s".to_owned(),
-            "-configCheckInterval=1s".to_owned(),
-        ];
-        for (number, notifier) in notifiers.iter().enumerate() {
-            arguments.push(format!("-notifier.url={}", notifier.url));
-            // Positional: the n-th file belongs to the n-th URL.
-            let token = directory.join(format!("notifier-{number}.token"));
-            std::fs::write(&token, notifier.token.as_deref().unwrap_or_default())?;
-            arguments.push(match notifier.token {
-                Some(_) => format!("-notifier.bearerTokenFile={}", token.display()),
-                None => "-notifier.bearerTokenFile=".to_owned(),
-            });
-        }
-        let recipe = move |port: u16| {
-            let mut command = Command::new(&program);
-            command
-                .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
-                .arg(format!("-external.url=http://127.0.0.1:{port}"))
-                .args(&arguments);
-            command
-        };
+        let recipe = recipe(directory, rules, datasource, notifiers)?;
         let log = directory.join("vmalert.log");
         let process = Process::start("vmalert", &log, Ready::Http("/health"), recipe).await?;
+        let client = process::client()?;
+        Ok(Self { process, client })
+    }
+
+    /// The same on a port that others have been told already.
+    pub async fn start_on(
+        port: u16,
+        directory: &Path,
+        rules: &Path,
+        datasource: &str,
+        notifiers: &[Notifier],
+    ) -> anyhow::Result<Self> {
+        let recipe = recipe(directory, rules, datasource, notifiers)?;
+        let log = directory.join("vmalert.log");
+        let ready = Ready::Http("/health");
+        let process = Process::start_on(port, "vmalert", &log, ready, recipe).await?;
         let client = process::client()?;
         Ok(Self { process, client })
     }
@@ -114,6 +103,43 @@ impl Vmalert {
     }
 }
 
+/// How it is started on a port.
+fn recipe(
+    directory: &Path,
+    rules: &Path,
+    datasource: &str,
+    notifiers: &[Notifier],
+) -> anyhow::Result<impl Fn(u16) -> Command + Send + Sync + use<>> {
+    ensure!(!notifiers.is_empty(), "vmalert wants a notifier");
+    let program = Tool::Vmalert.path()?;
+    std::fs::create_dir_all(directory).context("create the directory")?;
+    let mut arguments = vec![
+        format!("-rule={}/*.yml", rules.display()),
+        format!("-rule={}/*.yaml", rules.display()),
+        format!("-datasource.url={datasource}"),
+        "-evaluationInterval=1s".to_owned(),
+        "-configCheckInterval=1s".to_owned(),
+    ];
+    for (number, notifier) in notifiers.iter().enumerate() {
+        arguments.push(format!("-notifier.url={}", notifier.url));
+        // Positional: the n-th file belongs to the n-th URL.
+        let token = directory.join(format!("notifier-{number}.token"));
+        std::fs::write(&token, notifier.token.as_deref().unwrap_or_default())?;
+        arguments.push(match notifier.token {
+            Some(_) => format!("-notifier.bearerTokenFile={}", token.display()),
+            None => "-notifier.bearerTokenFile=".to_owned(),
+        });
+    }
+    Ok(move |port: u16| {
+        let mut command = Command::new(&program);
+        command
+            .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+            .arg(format!("-external.url=http://127.0.0.1:{port}"))
+            .args(&arguments);
+        command
+    })
+}
+
 /// Lets vmalert itself judge rule files, as `-dryRun` does.
 ///
 /// # Errors
@@ -126,5 +152,33 @@ pub fn check_rules(files: &Path) -> anyhow::Result<()> {
         .context("run vmalert")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "vmalert -dryRun: {said}");
+    Ok(())
+}
+
+/// Evaluates a rule file over the past of a store, as `-replay.timeFrom` does, and writes what came
+/// out (`ALERTS`) into it. Times are Unix seconds.
+///
+/// # Errors
+/// What vmalert said.
+pub async fn replay(file: &Path, store: &str, from: i64, to: i64) -> anyhow::Result<()> {
+    let time = |at: i64| anyhow::Ok(jiff::Timestamp::from_second(at)?.to_string());
+    let output = tokio::process::Command::new(Tool::Vmalert.path()?)
+        .arg(format!("-rule={}", file.display()))
+        .arg(format!("-datasource.url={store}"))
+        .arg(format!("-remoteWrite.url={store}"))
+        .arg(format!("-replay.timeFrom={}", time(from)?))
+        .arg(format!("-replay.timeTo={}", time(to)?))
+        .args(["-replay.rulesDelay=100ms", "-replay.disableProgressBar"])
+        // Each group's own interval; a coarser step would never let a `for` run out.
+        .arg("-datasource.queryStep=0")
+        .args([
+            "-remoteWrite.flushInterval=100ms",
+            "-httpListenAddr=127.0.0.1:0",
+        ])
+        .output()
+        .await
+        .context("run vmalert")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "vmalert -replay: {said}");
     Ok(())
 }

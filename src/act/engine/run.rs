@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, Inner};
-use crate::act::step::{Local, Now, Rules, Step, next_step};
+use crate::act::step::{Local, Now, Rules, Step, left_to_another, next_step};
 use crate::act::steps::STORE_AGAIN;
+use crate::act::steps::report::Reports;
 use crate::domain::id::IncidentId;
 use crate::domain::lane::LaneState;
 
@@ -101,14 +102,15 @@ impl Inner {
         }
     }
 
-    async fn drive(&self, id: &IncidentId, wake: &Notify, shutdown: &CancellationToken) {
+    async fn drive(self: &Arc<Self>, id: &IncidentId, wake: &Notify, shutdown: &CancellationToken) {
         let Some((lane, _)) = id.parts() else {
             return;
         };
         let mut local = Local::new(Instant::now());
+        let mut reports = Reports::default();
         while !shutdown.is_cancelled() {
             let wait = match self.lanes.refresh(&lane).await {
-                Ok(state) => match self.advance(id, &state, &mut local).await {
+                Ok(state) => match self.advance(id, &state, &mut local, &mut reports).await {
                     Some(wait) => wait,
                     None => return,
                 },
@@ -122,19 +124,22 @@ impl Inner {
                     biased;
                     () = shutdown.cancelled() => {}
                     () = wake.notified() => {}
+                    () = reports.ended(id) => {}
                     () = tokio::time::sleep(wait) => {}
                 }
             }
         }
+        reports.finish().await;
     }
 
     /// One look at the incident and one step of it. How long to wait before the next; None when
     /// it is over.
     async fn advance(
-        &self,
+        self: &Arc<Self>,
         id: &IncidentId,
         state: &LaneState,
         local: &mut Local,
+        reports: &mut Reports,
     ) -> Option<Duration> {
         let incident = state.incident(id)?;
         let settings = self.settings().clone();
@@ -148,7 +153,11 @@ impl Inner {
             timing: &settings.timing,
             http_timeout: settings.http_timeout,
         };
+        if left_to_another(incident, local, now, rules).is_none() {
+            reports.go_on(self, incident);
+        }
         match next_step(incident, local, now, rules) {
+            Step::Done if reports.are_owed(incident) => Some(settings.timing.sweep),
             Step::Done => {
                 if let Err(error) = self.lanes.forget(id).await {
                     tracing::debug!(incident.id = %id, "the sweep removes what announced incident {id}: {error}");

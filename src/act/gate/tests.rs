@@ -97,7 +97,7 @@ fn parameters_are_compared_as_text() {
         }
     }))
     .unwrap();
-    let seen = see(&execution).unwrap();
+    let seen = see(&execution, None).unwrap();
     assert_eq!(seen.parameters["attempt"], "1");
     assert_eq!(seen.parameters["release"], "checkout@1");
     assert!(seen.terminal && !seen.succeeded);

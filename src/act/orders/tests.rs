@@ -14,6 +14,7 @@ fn order() -> Order {
             target: "checkout@1".parse().unwrap(),
             parameters: BTreeMap::from([("release".to_owned(), "checkout@1".to_owned())]),
             admission: true,
+            task: None,
         },
     }
 }
@@ -34,6 +35,7 @@ fn answer(id: &str) -> Seen {
         terminal: false,
         succeeded: false,
         failure: None,
+        waiting: Waiting::No,
         reach: Reach::Unclear,
     }
 }

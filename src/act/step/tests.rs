@@ -1,5 +1,5 @@
 use super::*;
-use crate::act::fixtures::{incident, noon, opening};
+use crate::act::fixtures::{incident, noon, opening, plan};
 use crate::domain::decision::Scope;
 use crate::domain::lane::FinishedExecution;
 
@@ -43,7 +43,6 @@ fn finished(succeeded: bool) -> Incident {
             detail: "d".into(),
         }),
         execution: Some("E1".parse().unwrap()),
-        revision: 2,
         ..sent(Stage::Finished)
     }
 }
@@ -158,7 +157,7 @@ fn after_the_last_attempt_a_person_is_called() {
 }
 
 #[test]
-fn an_end_is_marked_told_and_reported_before_anything_else() {
+fn an_end_is_marked_and_told_before_anything_else() {
     let mut known: Vec<&str> = vec!["started-1"];
     let step = |known: &[&str]| with(&finished(true), "a", 0, told(known));
     let first = with(&finished(true), "a", 0, |local| {
@@ -167,21 +166,12 @@ fn an_end_is_marked_told_and_reported_before_anything_else() {
     assert_eq!(first, Step::MarkBad);
     assert_eq!(step(&known), Step::Tell(Followup::Finished));
     known.push("finished");
-    let report = Followup::Report { revision: 2 };
-    assert_eq!(step(&known), Step::Tell(report));
-    known.push("report-2");
     assert_eq!(step(&known), Step::AskRecovery);
     let failed = with(&finished(false), "a", 0, told(&known));
     assert!(matches!(
         failed,
         Step::Tell(Followup::Page(Page::Failed(_)))
     ));
-    let unwritten = Incident {
-        revision: 1,
-        ..finished(true)
-    };
-    known.push("report-1");
-    assert_eq!(with(&unwritten, "a", 0, told(&known)), Step::Report(2));
 }
 
 #[test]
@@ -193,7 +183,7 @@ fn an_escalated_incident_still_tells_its_end() {
     };
     let step = with(&superseded, "a", 0, told(&["started-1"]));
     assert_eq!(step, Step::Tell(Followup::Finished));
-    let all = ["started-1", "finished", "report-2"];
+    let all = ["started-1", "finished"];
     assert_eq!(with(&superseded, "a", 0, told(&all)), Step::Done);
     let over = Incident {
         ending: Some(Ending::Recovered),
@@ -215,12 +205,18 @@ fn an_abandoned_incident_closes_unless_hosts_may_be_changing() {
             "{step:?}"
         );
     }
+    // A task that is on its way would be refused by nobody.
+    let mut sending = given_up(sent(Stage::Submitting));
+    let closes = |incident: &Incident| matches!(after(incident, "a", 0), Step::Close(..));
+    sending.plan = Some(plan(&sending.opened, true));
+    assert!(closes(&sending), "its execution will be refused");
+    sending.plan = Some(plan(&sending.opened, false));
+    assert!(!closes(&sending));
     let running = given_up(Incident {
         execution: Some("E1".parse().unwrap()),
-        revision: 1,
         ..sent(Stage::Admitted)
     });
-    let step = with(&running, "a", 0, told(&["started-1", "report-1"]));
+    let step = with(&running, "a", 0, told(&["started-1"]));
     assert_eq!(step, Step::Follow("E1".parse().unwrap()));
 }
 
@@ -228,15 +224,14 @@ fn an_abandoned_incident_closes_unless_hosts_may_be_changing() {
 fn a_long_run_is_paged_once_and_followed_on() {
     let running = Incident {
         execution: Some("E1".parse().unwrap()),
-        revision: 1,
         submitted_at: Some(wall(0)),
         ..sent(Stage::Admitted)
     };
-    let known = ["started-1", "report-1"];
+    let known = ["started-1"];
     let step = with(&running, "a", 1800, told(&known));
     let paged = matches!(step, Step::Tell(Followup::Page(Page::StillRunning(_))));
     assert!(paged, "{step:?}");
-    let known = ["started-1", "report-1", "page-still-running"];
+    let known = ["started-1", "page-still-running"];
     let step = with(&running, "a", 1800, told(&known));
     assert_eq!(step, Step::Follow("E1".parse().unwrap()));
 }
@@ -251,6 +246,7 @@ fn news_start_the_count_anew_and_reports_are_no_news() {
     assert_eq!(local.since, later);
     local.not_before = Some(later);
     let mut entry = incident.events[0].clone();
+    entry.by = "z".parse().unwrap();
     entry.event = LaneEvent::Reported {
         incident: incident.id.clone(),
         revision: 1,
@@ -258,4 +254,6 @@ fn news_start_the_count_anew_and_reports_are_no_news() {
     incident.events.push(entry);
     local.observe(&incident, later + Duration::from_secs(9));
     assert_eq!((local.since, local.not_before), (later, Some(later)));
+    // Whoever writes one takes nothing over.
+    assert_eq!(incident.newest_by(), Some(&"a".parse().unwrap()));
 }

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ASK_AGAIN, STORE_AGAIN};
+use super::{ASK_AGAIN, STORE_AGAIN, in_time};
 use crate::act::budget::Granted;
 use crate::act::claim::{ClaimProof, claim};
 use crate::act::engine::Inner;
 use crate::act::orders::{Order, TriggerFailure};
 use crate::act::seams::{Objection, Page};
 use crate::act::step::Local;
-use crate::domain::id::ExecutionId;
+use crate::domain::decision::Scope;
+use crate::domain::id::{ExecutionId, ReleaseId};
 use crate::domain::lane::{Ending, Incident, LaneEvent, Plan};
 use crate::store::StoreError;
 
@@ -19,19 +20,6 @@ use crate::store::StoreError;
 const SEND_AGAIN: Duration = Duration::from_secs(1);
 /// Guards that spoke longer ago than this speak again before the request.
 const GUARDS_FRESH: Duration = Duration::from_secs(10);
-
-/// Guards and planner answer within this.
-const LONGEST: Duration = Duration::from_secs(30);
-
-async fn in_time<T>(answer: impl Future<Output = Result<T, Objection>>) -> Result<T, Objection> {
-    tokio::time::timeout(LONGEST, answer)
-        .await
-        .unwrap_or_else(|_| {
-            Err(Objection::NotNow(
-                "the guards did not answer in time".into(),
-            ))
-        })
-}
 
 /// Why an attempt is not made now.
 enum NotReady {
@@ -120,6 +108,8 @@ impl Inner {
 
     /// Everything that leaves no trace in the lane, so that a long wait costs no links.
     async fn prepare(&self, incident: &Incident) -> Result<Plan, NotReady> {
+        let target = &incident.opened.target;
+        self.consented(incident, incident.scope(), target).await?;
         self.stop_accused(incident)
             .await
             .map_err(|why| NotReady::Later(Some(Page::CantStop(why))))?;
@@ -131,6 +121,11 @@ impl Inner {
         );
         rechecked?;
         let plan = planned?;
+        self.consented(incident, &plan.scope, &plan.target).await?;
+        // What a task needs was looked up in the cluster for its plan.
+        if plan.task.is_some() {
+            return Ok(plan);
+        }
         let there = self
             .spinnaker
             .pipeline_config_exists(&plan.application, &plan.pipeline)
@@ -144,6 +139,18 @@ impl Inner {
             Err(error) => error.to_string(),
         };
         Err(NotReady::Later(Some(Page::Spinnaker(missing))))
+    }
+
+    /// A consent that ran out, or covers less than would be sent, is none.
+    async fn consented(
+        &self,
+        incident: &Incident,
+        scope: &Scope,
+        target: &ReleaseId,
+    ) -> Result<(), NotReady> {
+        let lane = self.lanes.as_read(&incident.lane).await;
+        lane.lets_send(&incident.opened, scope, target, self.clock.now())
+            .map_err(|why| NotReady::Never(format!("approval: {why}")))
     }
 
     /// Cancels the accused deployment if it is in flight, and waits until it has ended. A
@@ -184,17 +191,17 @@ impl Inner {
         plan: Plan,
     ) -> Result<(), StoreError> {
         let attempt = claimed.attempt + 1;
-        let event = LaneEvent::Submitting {
-            incident: claimed.id.clone(),
-            attempt,
-            plan,
-        };
         let appended = self
             .lanes
             .append_with(&claimed.lane, |lane| {
-                proof
-                    .stands_in(lane, self.lanes.me())
-                    .then(|| event.clone())
+                let now = self.clock.now();
+                let consent = lane.lets_send(&claimed.opened, &plan.scope, &plan.target, now);
+                let may = proof.stands_in(lane, self.lanes.me()) && consent.is_ok();
+                may.then(|| LaneEvent::Submitting {
+                    incident: claimed.id.clone(),
+                    attempt,
+                    plan: plan.clone(),
+                })
             })
             .await?;
         let submitting = appended.lane().incident(&claimed.id).cloned();
@@ -218,6 +225,11 @@ impl Inner {
                 Ok(execution) => return Sent::Named(execution),
                 Err(TriggerFailure::Refused(said)) => return Sent::Refused(said),
                 Err(TriggerFailure::Unclear(said)) => return Sent::Unclear(said),
+                // Gate itself may have tried more than once: without admission the request that
+                // "could not connect" may be one too many already.
+                Err(TriggerFailure::NotSent(said)) if !order.plan.admission => {
+                    return Sent::Unclear(said);
+                }
                 Err(TriggerFailure::NotSent(said)) => why = said,
             }
             tokio::time::sleep(SEND_AGAIN).await;
@@ -231,7 +243,7 @@ impl Inner {
         local: &mut Local,
         sent: Sent,
     ) -> Result<(), StoreError> {
-        let asks = submitting.plan.as_ref().is_none_or(|plan| plan.admission);
+        let asks = submitting.asks_for_admission();
         match sent {
             Sent::Named(execution) => {
                 local.named = Some((submitting.attempt, execution.clone()));
@@ -244,7 +256,7 @@ impl Inner {
                 self.close(submitting, Ending::RollbackFailed, why).await
             }
             Sent::Nothing(why) if asks => self.void(submitting, why).await,
-            // Gate itself may have tried more than once: without admission only a look tells.
+            // Without admission only a look tells.
             Sent::Nothing(why) | Sent::Unclear(why) => {
                 let event = LaneEvent::Unknown {
                     incident: submitting.id.clone(),

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::ASK_AGAIN;
 use crate::act::engine::Inner;
-use crate::act::orders::{Order, Reach, Seen};
+use crate::act::orders::{Order, Outcome, Reach, Seen, Waiting};
 use crate::act::seams::{Answer, Page};
 use crate::act::step::Local;
 use crate::domain::clock::since;
@@ -20,13 +20,21 @@ impl Inner {
         execution: &ExecutionId,
     ) -> Result<(), StoreError> {
         let timing = self.settings().timing.clone();
-        match self.spinnaker.execution(execution).await {
+        let read = match Order::newest(incident) {
+            Some(order) => self.spinnaker.execution_of(&order, execution).await,
+            None => self.spinnaker.execution(execution).await,
+        };
+        match read {
             Ok(Some(seen)) => match judge(incident, &seen) {
-                Judgement::Runs => Self::pause(local, timing.follow),
+                Judgement::Runs => {
+                    self.tell_waiting(incident, local, seen.waiting).await;
+                    Self::pause(local, timing.follow);
+                }
                 Judgement::Void(why) => return self.void(incident, why).await,
-                Judgement::Ended(succeeded, detail) => {
+                Judgement::Ended(true, _) => return self.confirm(incident, local, seen).await,
+                Judgement::Ended(false, detail) => {
                     return self
-                        .finish(incident, execution, seen.status, succeeded, detail)
+                        .finish(incident, execution, seen.status, false, detail)
                         .await;
                 }
             },
@@ -34,7 +42,7 @@ impl Inner {
                 Self::pause(local, timing.follow);
             }
             Ok(None) => {
-                let asks = incident.plan.as_ref().is_none_or(|plan| plan.admission);
+                let asks = incident.asks_for_admission();
                 let detail = "spinnaker no longer knows the execution".to_owned();
                 if incident.stage == Stage::Submitted && asks {
                     return self.void(incident, detail).await;
@@ -54,6 +62,59 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// An execution that does not go on by itself must not wait unheard.
+    async fn tell_waiting(&self, incident: &Incident, local: &mut Local, waiting: Waiting) {
+        let why = match waiting {
+            Waiting::No => return,
+            // It may be its turn in a moment.
+            Waiting::Turn(_) if local.since.elapsed() < self.settings().timing.stop_deadline => {
+                return;
+            }
+            Waiting::Turn(why) | Waiting::Person(why) => why,
+        };
+        self.page(incident, local, Page::Waits(why)).await;
+    }
+
+    /// Ends what says that it ended well by what it did. Clouddriver's view lags: what contradicts
+    /// counts once it has had `settle` to catch up.
+    async fn confirm(
+        &self,
+        incident: &Incident,
+        local: &mut Local,
+        seen: Seen,
+    ) -> Result<(), StoreError> {
+        let timing = self.settings().timing.clone();
+        let ended = *local.ended.get_or_insert_with(Instant::now);
+        let late = ended.elapsed() >= timing.settle;
+        let outcome = match Order::newest(incident) {
+            Some(order) => self.spinnaker.outcome(&order, &seen.id).await,
+            None => Ok(Outcome::Silent(String::new())),
+        };
+        let (succeeded, detail) = match outcome {
+            Ok(Outcome::Shown(detail)) => (true, detail),
+            Ok(Outcome::Silent(detail)) if detail.is_empty() => (true, detail),
+            Ok(Outcome::Silent(detail)) => {
+                let page = Page::Unchecked(detail.clone());
+                self.page_surely(incident, local, page).await;
+                (true, detail)
+            }
+            Ok(Outcome::Nothing(detail)) => (false, detail),
+            Ok(Outcome::Contradicted(detail)) if late => (false, detail),
+            Err(error) if late => {
+                let detail = format!("what it did could not be checked: {error}");
+                let page = Page::Unchecked(detail.clone());
+                self.page_surely(incident, local, page).await;
+                (true, detail)
+            }
+            Ok(Outcome::Contradicted(_)) | Err(_) => {
+                Self::pause(local, timing.follow);
+                return Ok(());
+            }
+        };
+        self.finish(incident, &seen.id, seen.status, succeeded, detail)
+            .await
     }
 
     async fn finish(
@@ -140,13 +201,19 @@ enum Judgement {
 fn judge(incident: &Incident, seen: &Seen) -> Judgement {
     let admitted = incident.admitted.as_ref() == Some(&seen.id);
     let ours = Order::newest(incident).is_some_and(|order| order.is_answered_by(seen));
+    let asks = incident.asks_for_admission();
     if !admitted && !ours {
-        return Judgement::Void(format!("execution {} answers another order", seen.id));
+        let why = format!("execution {} answers another order", seen.id);
+        // Without admission one more try could be one too many.
+        return if asks {
+            Judgement::Void(why)
+        } else {
+            Judgement::Ended(false, why)
+        };
     }
     if !seen.terminal {
         return Judgement::Runs;
     }
-    let asks = incident.plan.as_ref().is_none_or(|plan| plan.admission);
     if asks && seen.reach == Reach::Nothing && !seen.succeeded {
         let text = seen.failure.as_deref().unwrap_or("no reason given");
         let status = &seen.status;

@@ -23,6 +23,19 @@ impl Inner {
         match self.spinnaker.find(&order).await {
             Ok(found) => match adopt(&order, found) {
                 Some(seen) => self.name(incident, &seen.id).await,
+                // Should the request still arrive, nothing would refuse it: a person decides.
+                None if absence_counts && !order.plan.admission => {
+                    let why = "spinnaker has no execution of it".to_owned();
+                    self.note_unknown(incident, why).await?;
+                    let page = Page::NotSent(format!(
+                        "spinnaker has no execution of it, and it is not sent again without \
+                         admission: roll back by hand, then abandon incident {}",
+                        incident.id
+                    ));
+                    self.page(incident, local, page).await;
+                    Self::pause(local, ASK_AGAIN);
+                    Ok(())
+                }
                 None if absence_counts => {
                     let why = "spinnaker has no execution of it".to_owned();
                     self.void(incident, why).await
@@ -34,18 +47,24 @@ impl Inner {
             },
             Err(error) => {
                 let why = error.to_string();
-                if incident.stage == Stage::Submitting {
-                    let event = LaneEvent::Unknown {
-                        incident: incident.id.clone(),
-                        attempt: incident.attempt,
-                        why: why.clone(),
-                    };
-                    self.append(incident, event).await?;
-                }
+                self.note_unknown(incident, why.clone()).await?;
                 self.page(incident, local, Page::Unknown(why)).await;
                 Self::pause(local, ASK_AGAIN);
                 Ok(())
             }
         }
+    }
+
+    /// The lane says that nobody can tell, unless it does already.
+    async fn note_unknown(&self, incident: &Incident, why: String) -> Result<(), StoreError> {
+        if incident.stage == Stage::Submitting {
+            let event = LaneEvent::Unknown {
+                incident: incident.id.clone(),
+                attempt: incident.attempt,
+                why,
+            };
+            self.append(incident, event).await?;
+        }
+        Ok(())
     }
 }

@@ -3,9 +3,10 @@
 use super::finding::{Finding, Severity};
 use crate::chart::Fonts;
 use crate::config::channel::{Locale, Target};
-use crate::config::{Config, ServiceConfig};
+use crate::config::{Config, ServiceConfig, Way};
 use crate::domain::id::Service;
 use crate::domain::policy::{Mode, Policy};
+use crate::github::Repository;
 
 /// Drawn to see whether charts can be labelled in Chinese.
 const CHINESE: &str = "回滚告警阈值错误率";
@@ -120,6 +121,17 @@ impl Warnings<'_> {
                 "set `spinnaker.gate`",
             );
         }
+        if self
+            .config
+            .github
+            .as_ref()
+            .is_some_and(|github| github.token.is_none())
+        {
+            self.warn(
+                "`github` has no token: public repositories only, and 60 calls an hour",
+                "set `github.token`, with the right to read contents",
+            );
+        }
         if self.config.services.is_empty() {
             self.info(
                 "no `services`: alerts are told, but belong to no deployment",
@@ -130,27 +142,41 @@ impl Warnings<'_> {
 
     fn service(&mut self, name: &Service, service: &ServiceConfig) {
         let rollback = &service.rollback;
-        let pipelines = [("batch", &rollback.batch), ("full", &rollback.full)];
-        for (scope, pipeline) in pipelines {
-            match pipeline {
+        for (scope, way) in [("batch", &rollback.batch), ("full", &rollback.full)] {
+            match way {
                 None => self.warn(
                     format!("service `{name}` has no pipeline for a {scope} rollback"),
                     format!("set `services.{name}.rollback.{scope}`"),
                 ),
-                Some(pipeline) if !pipeline.admission => self.warn(
+                Some(Way::Pipeline(pipeline)) if !pipeline.admission => self.warn(
                     format!(
                         "pipeline `{}` of service `{name}` does not ask for admission: that it runs once is likely, not certain",
                         pipeline.pipeline
                     ),
                     "put the admit stage of the shipped pipelines first and remove `admission: false`",
                 ),
-                Some(_) => {}
+                Some(Way::Pipeline(_)) => {}
+                Some(task) => self.warn(
+                    format!(
+                        "task `{}` of service `{name}` can't ask for admission: that it runs once is likely, not certain, and an unclear send is left to a person",
+                        task.name()
+                    ),
+                    "a rollback pipeline with the admit stage is the stronger way",
+                ),
             }
         }
         if service.recovery.is_none() {
             self.warn(
                 format!("service `{name}` has no `recovery` question: a rollback ends unverified and pages"),
                 format!("set `services.{name}.recovery`"),
+            );
+        }
+        if let (Some(github), Some(page)) = (&self.config.github, &service.repository)
+            && Repository::of(page, &github.api_url).is_none()
+        {
+            self.info(
+                format!("`sync` does not read the repository of service `{name}`: it is not on the host of `github.api_url`"),
+                "its page is https://HOST/OWNER/NAME",
             );
         }
         if service.deploy.is_empty() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cli::place::open_store;
 use crate::config::{Config, ServiceConfig};
-use crate::domain::alert::{Alert, AlertGroup, AlertStatus};
+use crate::domain::alert::{Alert, AlertGroup, AlertStatus, severity_rank};
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::domain::context::Resolution;
 use crate::domain::id::{Env, Service};
@@ -18,8 +18,6 @@ use crate::enrich::ladder;
 
 /// The longest a preview waits for the store.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Severities, worst first; an unknown one stands behind them.
-const SEVERITIES: [&str; 5] = ["page", "critical", "error", "warning", "info"];
 
 /// What the configured store knows, or why it could not be asked.
 pub(super) async fn catalog(config: &Config) -> Result<Catalog, String> {
@@ -75,17 +73,9 @@ fn told(group: &AlertGroup) -> Notice {
         values.next().filter(|_| values.next().is_none())
     };
     let firing = group.alerts.iter().any(Alert::is_firing);
-    let rank = |severity: &str| {
-        let known = SEVERITIES.iter().position(|word| *word == severity);
-        known.unwrap_or(SEVERITIES.len())
-    };
     let severities = group.alerts.iter().map(Alert::severity);
-    let worst = severities.min_by_key(|severity| rank(severity));
+    let worst = severities.min_by_key(|severity| severity_rank(severity));
     Notice {
-        kind: NoticeKind::Alert,
-        thread: group.key.clone(),
-        at: group.received_at,
-        subject: subject(group),
         status: if firing {
             AlertStatus::Firing
         } else {
@@ -94,23 +84,15 @@ fn told(group: &AlertGroup) -> Notice {
         severity: worst.unwrap_or("none").to_owned(),
         service: label("service").and_then(|text| Service::new(text).ok()),
         env: label("env").and_then(|text| Env::new(text).ok()),
-        release_id: None,
-        version: None,
-        deployment: None,
-        batches: BTreeSet::new(),
-        phase: None,
-        context_missing: None,
-        stale_as_of: None,
-        hosts: Vec::new(),
         alerts: group.alerts.iter().map(line).collect(),
         truncated: group.truncated,
-        metric: None,
-        chart: None,
         chart_missing: Some("a preview draws no chart".to_owned()),
-        decision: None,
-        incident: None,
-        execution: None,
-        links: Vec::new(),
+        ..Notice::blank(
+            NoticeKind::Alert,
+            &group.key,
+            &subject(group),
+            group.received_at,
+        )
     }
 }
 

@@ -1,42 +1,57 @@
-//! The guards: each a function from the case to a finding, asked in the order of [`GUARDS`].
+//! The guards: each a function from the case to a finding, asked in the order of [`Guard::ALL`].
 //!
 //! All of them are asked every time, whatever the others say, so that a person sees the whole
 //! picture at once. A guard that can't know holds; it never guesses in favour of acting.
 
+pub(super) mod consent;
+pub(super) mod limits;
 mod payload;
 mod proof;
-mod traffic;
-mod way;
+pub(super) mod traffic;
+pub(super) mod way;
 
 use jiff::Timestamp;
 
-use super::facts::{Facts, Settings};
+pub(super) use consent::consent;
+
+use super::facts::{Facts, LaneView, Settings};
 use super::scope::scope_of;
 use super::stable::stable_target;
 use crate::domain::clock;
 use crate::domain::context::Context;
-use crate::domain::decision::{Guard, GuardVerdict, Outcome, Scope};
+use crate::domain::decision::{Code, Guard, GuardVerdict, Outcome, Scope};
 use crate::domain::deployment::Phase;
 use crate::domain::id::{IncidentId, ReleaseId};
 use crate::domain::policy::{Mode, Policy, Rule};
 
-/// One guard, as a function.
-type Ask = fn(&Case<'_>) -> Finding;
-
-/// The guards in order. Those up to the threshold cost nothing to know; verify and attribution
-/// need the metrics store.
-const GUARDS: [(Guard, Ask); 10] = [
-    (Guard::Mode, payload::mode),
-    (Guard::Freshness, payload::freshness),
-    (Guard::Context, payload::context),
-    (Guard::Threshold, payload::threshold),
-    (Guard::Verify, proof::verify),
-    (Guard::Attribution, proof::attribution),
-    (Guard::Phase, way::phase),
-    (Guard::Lane, traffic::lane),
-    (Guard::Target, way::target),
-    (Guard::Budget, traffic::budget),
-];
+/// Asks one guard.
+fn ask(guard: Guard, case: &Case<'_>) -> Finding {
+    let facts = case.facts;
+    match guard {
+        Guard::KillSwitch => consent::kill_switch(facts.switches),
+        Guard::Mode => consent::mode(case),
+        Guard::Freshness => payload::freshness(case),
+        Guard::Context => payload::context(case),
+        Guard::Threshold => payload::threshold(case),
+        Guard::Verify => proof::verify(case),
+        Guard::Attribution => proof::attribution(case),
+        Guard::Phase => way::phase(case),
+        Guard::Lane => traffic::lane(case),
+        Guard::Target => way::target(case),
+        Guard::RollbackOfRollback => way::rollback_of_rollback(case),
+        Guard::Irreversible => case.context.map_or_else(Finding::nobody, |context| {
+            way::irreversible(context.release.as_ref())
+        }),
+        Guard::Freeze => limits::freeze(&case.policy.guards.freeze, facts.now),
+        Guard::OtherExecutions => case.context.map_or_else(Finding::nobody, |context| {
+            traffic::other_executions(facts.active, &context.deployment.id)
+        }),
+        Guard::Cooldown => limits::cooldown(case),
+        Guard::Budget => limits::budget(case),
+        Guard::Capacity => limits::capacity(case),
+        Guard::Approval => consent::approval(case),
+    }
+}
 
 /// What follows from the facts before any guard is asked.
 #[derive(Debug)]
@@ -63,12 +78,9 @@ impl<'a> Case<'a> {
             (Some(_), Some(phase)) => phase.clone(),
             _ => Err(NOBODY.to_owned()),
         };
-        let scope = match (context, &phase) {
-            (Some(context), Ok(phase)) => {
-                scope_of(rule.action, *phase, context, accusation.batch_untold)
-            }
-            (_, Err(reason)) => Err(reason.clone()),
-            (None, Ok(_)) => Err(NOBODY.to_owned()),
+        let scope = match context {
+            Some(context) => scope_of(rule.action, &phase, context, accusation.batch_untold),
+            None => Err(NOBODY.to_owned()),
         };
         let target = match (context, facts.candidates) {
             (None, _) => Err(NOBODY.to_owned()),
@@ -82,7 +94,7 @@ impl<'a> Case<'a> {
             facts,
             policy,
             rule,
-            mode: strictest_mode(facts, policy),
+            mode: facts.switches.strictest(policy.guards.mode),
             context,
             phase,
             scope,
@@ -98,26 +110,24 @@ impl<'a> Case<'a> {
         self.facts.settings
     }
 
+    /// The accused deployment and its lane, or what a guard says without them.
+    fn accused_lane(&self) -> Result<(&'a Context, LaneView<'a>), Finding> {
+        let context = self.context.ok_or_else(Finding::nobody)?;
+        let unreadable = |reason| {
+            Finding::hold(
+                Code::Unreadable,
+                format!("the lane can't be read: {reason}"),
+            )
+        };
+        Ok((context, self.facts.lane.map_err(unreadable)?))
+    }
+
     /// The unfinished incident that already does all that is asked for.
     pub(super) fn handled_by(&self) -> Option<&'a IncidentId> {
         let open = self.facts.lane.ok()?.open?;
         let scope = self.scope.as_ref().ok()?;
         let same = self.context?.deployment.id == open.opened.deployment;
         (same && traffic::taken(open).covers(scope)).then_some(&open.id)
-    }
-}
-
-/// Of the policy's mode and those set by people the strictest. While the latter can't be read
-/// nothing counts as `enforce`; the mode guard holds then.
-pub(super) fn strictest_mode(facts: &Facts<'_>, policy: &Policy) -> Mode {
-    match facts.modes {
-        Ok(modes) => [modes.global, modes.service, modes.env]
-            .into_iter()
-            .flatten()
-            .chain([policy.guards.mode])
-            .min()
-            .unwrap_or(Mode::Shadow),
-        Err(_) => policy.guards.mode.min(Mode::Approve),
     }
 }
 
@@ -135,33 +145,57 @@ pub(super) enum Recheck {
 /// A guard's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
-    pub outcome: Outcome,
-    pub recheck: Recheck,
+    outcome: Outcome,
+    code: Code,
+    recheck: Recheck,
 }
 
 impl Finding {
-    fn pass(words: impl Into<String>) -> Self {
-        Self::new(Outcome::Pass(words.into()), Recheck::Soon)
+    pub(super) fn pass(words: impl Into<String>) -> Self {
+        Self::new(Code::Ok, Outcome::Pass(words.into()), Recheck::Soon)
     }
 
-    fn hold(words: impl Into<String>) -> Self {
-        Self::new(Outcome::Hold(words.into()), Recheck::Soon)
+    /// A pass that is worth telling apart.
+    fn pass_as(code: Code, words: impl Into<String>) -> Self {
+        Self::new(code, Outcome::Pass(words.into()), Recheck::Soon)
     }
 
-    fn hold_until(until: Timestamp, words: impl Into<String>) -> Self {
-        Self::new(Outcome::Hold(words.into()), Recheck::At(until))
+    pub(super) fn hold(code: Code, words: impl Into<String>) -> Self {
+        Self::new(code, Outcome::Hold(words.into()), Recheck::Soon)
     }
 
-    fn hold_for_person(words: impl Into<String>) -> Self {
-        Self::new(Outcome::Hold(words.into()), Recheck::Person)
+    fn hold_until(until: Timestamp, code: Code, words: impl Into<String>) -> Self {
+        Self::new(code, Outcome::Hold(words.into()), Recheck::At(until))
     }
 
-    fn deny(words: impl Into<String>) -> Self {
-        Self::new(Outcome::Deny(words.into()), Recheck::Soon)
+    fn hold_for_person(code: Code, words: impl Into<String>) -> Self {
+        Self::new(code, Outcome::Hold(words.into()), Recheck::Person)
     }
 
-    fn new(outcome: Outcome, recheck: Recheck) -> Self {
-        Self { outcome, recheck }
+    pub(super) fn deny(code: Code, words: impl Into<String>) -> Self {
+        Self::new(code, Outcome::Deny(words.into()), Recheck::Soon)
+    }
+
+    /// There is nobody to ask about: the context guard says why.
+    fn nobody() -> Self {
+        Self::hold(Code::NobodyAccused, NOBODY)
+    }
+
+    /// As it is recorded.
+    pub(super) fn of(self, guard: Guard) -> GuardVerdict {
+        GuardVerdict {
+            guard,
+            outcome: self.outcome,
+            code: self.code,
+        }
+    }
+
+    fn new(code: Code, outcome: Outcome, recheck: Recheck) -> Self {
+        Self {
+            outcome,
+            code,
+            recheck,
+        }
     }
 }
 
@@ -174,10 +208,15 @@ pub(super) struct Findings {
 impl Findings {
     /// Asks the guards that `wanted` names, in their order.
     pub(super) fn ask(case: &Case<'_>, wanted: impl Fn(Guard) -> bool) -> Self {
-        let asked = GUARDS.iter().filter(|(guard, _)| wanted(*guard));
+        let asked = Guard::ALL.into_iter().filter(|guard| wanted(*guard));
         Self {
-            asked: asked.map(|(guard, ask)| (*guard, ask(case))).collect(),
+            asked: asked.map(|guard| (guard, ask(guard, case))).collect(),
         }
+    }
+
+    /// Whether `guard` alone does not let the action through.
+    pub(super) fn only(&self, guard: Guard) -> bool {
+        !self.passed(|asked| asked == guard) && self.passed(|asked| asked != guard)
     }
 
     /// Whether any guard says no.
@@ -214,10 +253,7 @@ impl Findings {
     pub(super) fn into_verdicts(self) -> Vec<GuardVerdict> {
         self.asked
             .into_iter()
-            .map(|(guard, finding)| GuardVerdict {
-                guard,
-                outcome: finding.outcome,
-            })
+            .map(|(guard, finding)| finding.of(guard))
             .collect()
     }
 }

@@ -1,72 +1,36 @@
-//! Guards that look at the accusation itself: mode, freshness, context, threshold.
+//! Guards that look at the accusation itself: freshness, context, threshold.
 
 use super::super::words::{ago, count, left, list, span};
-use super::{Case, Finding};
+use super::{Case, Code, Finding};
 use crate::domain::clock;
 use crate::domain::context::{Resolution, Rung};
-use crate::domain::policy::Mode;
-
-/// The strictest of all modes that apply, and the rule's wish for a person's yes.
-pub(super) fn mode(case: &Case<'_>) -> Finding {
-    let modes = match case.facts.modes {
-        Ok(modes) => modes,
-        Err(reason) => {
-            return Finding::hold(format!(
-                "the kill switch and the modes set by people can't be read: {reason}"
-            ));
-        }
-    };
-    let mut set = vec![format!(
-        "{} by {}",
-        case.policy.guards.mode.as_str(),
-        case.policy.file
-    )];
-    for (place, mode) in [
-        ("everything", modes.global),
-        ("the service", modes.service),
-        ("the environment", modes.env),
-    ] {
-        if let Some(mode) = mode {
-            set.push(format!("{} for {place}", mode.as_str()));
-        }
-    }
-    let set = set.join(", ");
-    let mode = case.mode.as_str();
-    match case.mode {
-        Mode::Off => Finding::deny(format!(
-            "the mode is off ({set}): nothing automatic is done"
-        )),
-        Mode::Shadow => Finding::pass(format!(
-            "the mode is {mode} ({set}): it is said and recorded, nothing is done"
-        )),
-        Mode::Approve => Finding::hold(format!("the mode is {mode} ({set}): needs a person")),
-        Mode::Enforce if case.rule.approval.is_some() => {
-            Finding::hold("the rule asks for approval: needs a person")
-        }
-        Mode::Enforce => Finding::pass(format!("the mode is {mode} ({set})")),
-    }
-}
 
 /// A recent, whole delivery of alerts that fire now.
 pub(super) fn freshness(case: &Case<'_>) -> Finding {
     let (facts, now) = (case.facts, case.now());
     if facts.truncated > 0 {
-        return Finding::deny(format!(
-            "the delivery was cut: {} missing, and what is missing may tell otherwise",
-            count(
-                usize::try_from(facts.truncated).unwrap_or(usize::MAX),
-                "alert is",
-                "alerts are"
-            )
-        ));
+        return Finding::deny(
+            Code::Truncated,
+            format!(
+                "the delivery was cut: {} missing, and what is missing may tell otherwise",
+                count(
+                    usize::try_from(facts.truncated).unwrap_or(usize::MAX),
+                    "alert is",
+                    "alerts are"
+                )
+            ),
+        );
     }
     let alerts = &facts.accusation.alerts;
     let resolved = alerts.iter().filter(|open| !open.alert.is_firing()).count();
     if resolved > 0 || alerts.is_empty() {
-        return Finding::deny(format!(
-            "{resolved} of {} no longer firing: what is over triggers nothing",
-            count(alerts.len(), "alert is", "alerts are")
-        ));
+        return Finding::deny(
+            Code::Resolved,
+            format!(
+                "{resolved} of {} no longer firing: what is over triggers nothing",
+                count(alerts.len(), "alert is", "alerts are")
+            ),
+        );
     }
     let age = age(case);
     if let Err(too_old) = age {
@@ -74,10 +38,13 @@ pub(super) fn freshness(case: &Case<'_>) -> Finding {
     }
     let starts = alerts.iter().map(|open| open.alert.starts_at).max();
     if let Some(ahead) = starts.filter(|at| *at > clock::after(now, case.settings().clock_skew)) {
-        return Finding::hold(format!(
-            "an alert starts {} in the future: the clocks disagree",
-            left(now, ahead)
-        ));
+        return Finding::hold(
+            Code::StartsInFuture,
+            format!(
+                "an alert starts {} in the future: the clocks disagree",
+                left(now, ahead)
+            ),
+        );
     }
     let lapsed = alerts
         .iter()
@@ -85,10 +52,13 @@ pub(super) fn freshness(case: &Case<'_>) -> Finding {
         .filter(|until| *until <= now)
         .min();
     if let Some(until) = lapsed {
-        return Finding::hold(format!(
-            "the sender vouched for an alert until {} ago and has not repeated it",
-            ago(now, until)
-        ));
+        return Finding::hold(
+            Code::LeaseOver,
+            format!(
+                "the sender vouched for an alert until {} ago and has not repeated it",
+                ago(now, until)
+            ),
+        );
     }
     Finding::pass(format!(
         "{} firing, {}",
@@ -103,22 +73,28 @@ fn age(case: &Case<'_>) -> Result<String, Finding> {
     if let Some(held) = facts.held_since {
         let age = clock::since(now, held);
         return if age > settings.max_hold {
-            Err(Finding::deny(format!(
-                "held for {}, longer than the {} a hold lasts",
-                span(age),
-                span(settings.max_hold)
-            )))
+            Err(Finding::deny(
+                Code::OldHold,
+                format!(
+                    "held for {}, longer than the {} a hold lasts",
+                    span(age),
+                    span(settings.max_hold)
+                ),
+            ))
         } else {
             Ok(format!("held for {}", span(age)))
         };
     }
     let age = clock::since(now, facts.received_at);
     if age > settings.max_payload_age {
-        Err(Finding::deny(format!(
-            "the delivery is {} old, more than {}",
-            span(age),
-            span(settings.max_payload_age)
-        )))
+        Err(Finding::deny(
+            Code::OldDelivery,
+            format!(
+                "the delivery is {} old, more than {}",
+                span(age),
+                span(settings.max_payload_age)
+            ),
+        ))
     } else {
         Ok(format!("delivered {} ago", span(age)))
     }
@@ -129,31 +105,46 @@ pub(super) fn context(case: &Case<'_>) -> Finding {
     let context = match &case.facts.accusation.resolution {
         Resolution::Found(context) => context,
         Resolution::Ambiguous { candidates, .. } => {
-            return Finding::deny(format!(
-                "{} fit the alert: {}",
-                count(candidates.len(), "deployment", "deployments"),
-                list(candidates)
-            ));
+            return Finding::deny(
+                Code::Ambiguous,
+                format!(
+                    "{} fit the alert: {}",
+                    count(candidates.len(), "deployment", "deployments"),
+                    list(candidates)
+                ),
+            );
         }
         Resolution::Unavailable { reason, .. } => {
-            return Finding::deny(format!("no deployment could be told: {reason}"));
+            return Finding::deny(
+                Code::NoDeployment,
+                format!("no deployment could be told: {reason}"),
+            );
         }
     };
     let deployment = &context.deployment;
     if deployment.release_id != context.release_id {
-        return Finding::deny(format!(
-            "the alert accuses {}, but deployment {} brought {}",
-            context.release_id, deployment.id, deployment.release_id
-        ));
+        return Finding::deny(
+            Code::OtherRelease,
+            format!(
+                "the alert accuses {}, but deployment {} brought {}",
+                context.release_id, deployment.id, deployment.release_id
+            ),
+        );
     }
     if let Err(error) = context.lane() {
-        return Finding::deny(format!("service and environment name no lane: {error}"));
+        return Finding::deny(
+            Code::NoLane,
+            format!("service and environment name no lane: {error}"),
+        );
     }
     if context.freshness.stale {
-        return Finding::hold(format!(
-            "the catalog is {} old, too old to act on",
-            ago(case.now(), context.freshness.as_of)
-        ));
+        return Finding::hold(
+            Code::StaleCatalog,
+            format!(
+                "the catalog is {} old, too old to act on",
+                ago(case.now(), context.freshness.as_of)
+            ),
+        );
     }
     Finding::pass(format!(
         "deployment {} of {} in {}, told by {}",
@@ -184,6 +175,7 @@ pub(super) fn threshold(case: &Case<'_>) -> Finding {
     if now < due {
         return Finding::hold_until(
             due,
+            Code::TooYoung,
             format!(
                 "stands for {stood}, the rule wants {}: {} more",
                 span(case.rule.for_),
@@ -200,10 +192,13 @@ pub(super) fn threshold(case: &Case<'_>) -> Finding {
     });
     let wanted = usize::try_from(case.rule.min_hosts).unwrap_or(usize::MAX);
     if hosts < wanted {
-        return Finding::hold(format!(
-            "{} accused, the rule wants at least {wanted}",
-            count(hosts, "host is", "hosts are")
-        ));
+        return Finding::hold(
+            Code::TooFewHosts,
+            format!(
+                "{} accused, the rule wants at least {wanted}",
+                count(hosts, "host is", "hosts are")
+            ),
+        );
     }
     Finding::pass(format!(
         "stands for {stood} on {} (the rule wants {} and {wanted})",

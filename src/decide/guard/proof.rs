@@ -2,7 +2,7 @@
 //! fault. A dead source, silence and an anomaly are three things; only the last one passes.
 
 use super::super::words::{count, list, span};
-use super::{Case, Finding};
+use super::{Case, Code, Finding};
 use crate::domain::clock;
 use crate::domain::evidence::{Check, Evidence, Verify};
 use crate::domain::policy::NoData;
@@ -21,27 +21,38 @@ pub(super) fn verify(case: &Case<'_>) -> Finding {
             measured.from,
             measured.expr
         )),
-        Verify::DoesNotHold { expr } => Finding::hold(format!(
-            "the alert says firing, the metrics store says no: {expr}"
-        )),
-        Verify::HoldsForOthers { expr, series } => Finding::hold(format!(
-            "it holds for others, not for the accused: {} ({expr})",
-            list(series)
-        )),
-        Verify::NoData { expr } => Finding::hold(match case.rule.on_no_data {
-            NoData::Hold | NoData::Rollback => {
-                format!("no sample at all, perhaps no traffic: {expr}")
-            }
-            NoData::Ignore => {
-                format!("no sample at all, which the rule counts as healthy: {expr}")
-            }
-        }),
-        Verify::SourceDown { reason } => {
-            Finding::hold(format!("the metrics store can't be asked: {reason}"))
-        }
-        Verify::NoTrustedExpression { reason } => Finding::hold(format!(
-            "no trusted expression to ask with ({reason}); `verify:` in the rule gives one"
-        )),
+        Verify::DoesNotHold { expr } => Finding::hold(
+            Code::DoesNotHold,
+            format!("the alert says firing, the metrics store says no: {expr}"),
+        ),
+        Verify::HoldsForOthers { expr, series } => Finding::hold(
+            Code::HoldsForOthers,
+            format!(
+                "it holds for others, not for the accused: {} ({expr})",
+                list(series)
+            ),
+        ),
+        Verify::NoData { expr } => Finding::hold(
+            Code::NoData,
+            match case.rule.on_no_data {
+                NoData::Hold | NoData::Rollback => {
+                    format!("no sample at all, perhaps no traffic: {expr}")
+                }
+                NoData::Ignore => {
+                    format!("no sample at all, which the rule counts as healthy: {expr}")
+                }
+            },
+        ),
+        Verify::SourceDown { reason } => Finding::hold(
+            Code::SourceDown,
+            format!("the metrics store can't be asked: {reason}"),
+        ),
+        Verify::NoTrustedExpression { reason } => Finding::hold(
+            Code::NoTrustedExpression,
+            format!(
+                "no trusted expression to ask with ({reason}); `verify:` in the rule gives one"
+            ),
+        ),
     }
 }
 
@@ -62,14 +73,14 @@ pub(super) fn attribution(case: &Case<'_>) -> Finding {
         Check::Pass(_) | Check::Hold(_) => None,
     });
     if !denials.is_empty() {
-        return Finding::deny(denials);
+        return Finding::deny(Code::NotToBlame, denials);
     }
     let doubts = words_of(checks, |check| match check {
         Check::Hold(words) => Some(words),
         Check::Pass(_) | Check::Deny(_) => None,
     });
     if !doubts.is_empty() {
-        return Finding::hold(doubts);
+        return Finding::hold(Code::BlameUnclear, doubts);
     }
     Finding::pass(words_of(checks, |check| match check {
         Check::Pass(words) => Some(words),
@@ -95,16 +106,22 @@ fn words_of<'a>(checks: [&'a Check; 3], pick: impl Fn(&'a Check) -> Option<&'a S
 /// Evidence that speaks of now.
 fn recent<'a>(case: &Case<'a>) -> Result<&'a Evidence, Finding> {
     let Some(evidence) = case.facts.evidence else {
-        return Err(Finding::hold("the metrics store was not asked yet"));
+        return Err(Finding::hold(
+            Code::NotAsked,
+            "the metrics store was not asked yet",
+        ));
     };
     let age = clock::since(case.now(), evidence.at);
     let limit = case.settings().max_evidence_age;
     if age > limit {
-        return Err(Finding::hold(format!(
-            "the evidence is {} old, more than {}",
-            span(age),
-            span(limit)
-        )));
+        return Err(Finding::hold(
+            Code::OldEvidence,
+            format!(
+                "the evidence is {} old, more than {}",
+                span(age),
+                span(limit)
+            ),
+        ));
     }
     Ok(evidence)
 }

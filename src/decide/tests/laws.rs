@@ -8,9 +8,10 @@ use super::super::*;
 use super::world::*;
 use crate::domain::alert::AlertStatus;
 use crate::domain::context::Resolution;
-use crate::domain::decision::Scope;
+use crate::domain::decision::{Code, Scope};
 use crate::domain::deployment::{Status, Strategy as Spread};
 use crate::domain::evidence::{Check, Evidence, Verify};
+use crate::domain::freeze::Rollbacks;
 use crate::domain::lane::Ending;
 use crate::domain::policy::{Approval, Expiry, NoData};
 
@@ -24,9 +25,24 @@ const CHANGES: &[fn(&mut World)] = &[
     |w| w.received_at = at(NOW - 1000),
     |w| w.held_since = Some(at(NOW - 1000)),
     |w| w.held_since = Some(at(NOW - 100_000)),
-    |w| w.modes = Err("down".into()),
-    |w| w.modes.iter_mut().for_each(|m| m.global = Some(Mode::Off)),
-    |w| w.modes.iter_mut().for_each(|m| m.env = Some(Mode::Approve)),
+    |w| w.switches.unreadable = Some("down".into()),
+    |w| w.switches.set.push(switch(Reach::Everything, Mode::Off)),
+    |w| w.switches.set.push(switch(Reach::Env, Mode::Approve)),
+    |w| w.switches.set.push(switch(Reach::Service, Mode::Shadow)),
+    |w| w.policy.guards.mode = Mode::Off,
+    |w| w.policy.guards.freeze = vec![frozen(Rollbacks::Pass)],
+    |w| w.policy.guards.freeze = vec![frozen(Rollbacks::Hold)],
+    |w| {
+        *w = w
+            .clone()
+            .with_context(|c| c.release.as_mut().unwrap().reversible = false);
+    },
+    |w| {
+        let mut earlier = incident("D0", Scope::Full, Some(Ending::Recovered));
+        earlier.opened.target = release_id("2");
+        earlier.closed_at = Some(at(NOW - 10_000));
+        w.closed.push(earlier);
+    },
     |w| w.policy.guards.mode = Mode::Shadow,
     |w| w.rule().action = Action::Notify,
     |w| w.rule().action = Action::Hold,
@@ -103,6 +119,8 @@ const CHANGES: &[fn(&mut World)] = &[
             candidate.deployment.as_mut().unwrap().status = Status::RolledBack;
         }
     },
+    |w| w.policy.guards.min_capacity = Some(0.9),
+    |w| w.fleet = Err("down".into()),
     |w| w.service_grants = vec![at(NOW - 1)],
     |w| w.overall_grants = vec![at(NOW - 1); 3],
     |w| w.budget_trouble = Some("down".into()),
@@ -165,7 +183,8 @@ proptest! {
         if let Answer::Decided(decision) = world.answer()
             && let Verdict::Rollback(scope) = &decision.verdict
         {
-            prop_assert_eq!(decision.guards.len(), 10);
+            let asked: Vec<Guard> = decision.guards.iter().map(|verdict| verdict.guard).collect();
+            prop_assert_eq!(asked, Guard::ALL);
             prop_assert!(decision.guards.iter().all(|verdict| verdict.outcome.is_pass()));
             let evidence = world.evidence.as_ref().unwrap();
             prop_assert!(matches!(evidence.verify, Verify::Holds(_)));
@@ -177,6 +196,10 @@ proptest! {
             prop_assert_ne!(decision.target.as_ref(), decision.release_id.as_ref());
             prop_assert_eq!(decision.shadow, decision.mode == Mode::Shadow);
             prop_assert!(decision.mode != Mode::Off && decision.mode != Mode::Approve);
+            let modes = world.switches.set.iter().map(|switch| switch.mode);
+            let strictest = modes.chain([world.policy.guards.mode]).min();
+            prop_assert_eq!(Some(decision.mode), strictest);
+            prop_assert!(world.switches.unreadable.is_none());
             prop_assert!(decision.rule.is_some());
             prop_assert_eq!(decision.recheck_at, None);
         }
@@ -188,11 +211,44 @@ proptest! {
     }
 
     #[test]
+    fn the_order_of_what_is_known_does_not_matter(world in any_world()) {
+        let mut turned = world.clone();
+        turned.switches.set.reverse();
+        turned.policy.guards.freeze.reverse();
+        turned.active.iter_mut().for_each(|active| active.reverse());
+        turned.candidates.iter_mut().for_each(|candidates| candidates.reverse());
+        turned.overall_grants.reverse();
+        let verdicts = |world: &World| match world.answer() {
+            Answer::Decided(decision) => {
+                let codes = decision.guards.iter().map(|verdict| (verdict.guard, verdict.code));
+                Some((decision.verdict, decision.mode, decision.target, codes.collect::<Vec<_>>()))
+            }
+            Answer::NeedsEvidence(_) => None,
+        };
+        prop_assert_eq!(verdicts(&world), verdicts(&turned));
+    }
+
+    #[test]
+    fn one_off_is_enough_whatever_else_is_set(world in any_world(), place in 0_usize..5) {
+        let mut off = world;
+        let place = place.min(off.switches.set.len());
+        off.switches.set.insert(place, switch(Reach::Env, Mode::Off));
+        if let Answer::Decided(decision) = off.answer() {
+            prop_assert!(!matches!(decision.verdict, Verdict::Rollback(_)));
+            prop_assert!(decision.guards.is_empty() || decision.verdict == Verdict::Notify);
+        } else {
+            prop_assert!(false, "evidence is wanted for nothing");
+        }
+    }
+
+    #[test]
     fn every_refusal_has_words_and_a_recheck_is_never_in_the_past(world in any_world()) {
         if let Answer::Decided(decision) = world.answer() {
             prop_assert!(!decision.why().is_empty());
             for verdict in &decision.guards {
                 prop_assert!(!verdict.outcome.reason().is_empty(), "{:?}", verdict);
+                prop_assert_ne!(verdict.code, Code::Unstated);
+                prop_assert!(verdict.outcome.is_pass() || verdict.code != Code::Ok);
             }
             if let Some(recheck_at) = decision.recheck_at {
                 prop_assert_eq!(&decision.verdict, &Verdict::Hold);

@@ -261,12 +261,7 @@ fn evidence_is_not_gathered_for_what_waits_or_is_refused_anyway() {
     for change in [
         (|w: &mut World| w.truncated = 1) as fn(&mut World),
         |w| w.alerts[0].1 = at(NOW - 1),
-        |w| {
-            w.modes = Ok(Modes {
-                global: Some(Mode::Off),
-                ..Modes::default()
-            });
-        },
+        |w| w.switches.set = vec![switch(Reach::Everything, Mode::Off)],
         |w| *w = w.clone().with_context(|c| c.freshness.stale = true),
     ] {
         let world = World::new().with(|w| w.evidence = None).with(change);

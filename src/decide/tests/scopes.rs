@@ -35,11 +35,11 @@ fn the_scope_follows_action_phase_and_strategy() {
     for (action, phase, told, want) in rows {
         let mut accused = context();
         accused.batches = told.iter().copied().collect();
-        let got = scope_of(*action, *phase, &accused, told.is_empty());
+        let got = scope_of(*action, &Ok(*phase), &accused, told.is_empty());
         assert_eq!(got.ok(), *want, "{action:?} {phase:?} {told:?}");
         for strategy in [Strategy::All, Strategy::BlueGreen] {
             accused.deployment.strategy = strategy;
-            let got = scope_of(*action, *phase, &accused, told.is_empty());
+            let got = scope_of(*action, &Ok(*phase), &accused, told.is_empty());
             let whole = action.is_rollback().then_some(Scope::Full);
             assert_eq!(got.ok(), whole, "{action:?} {phase:?} {strategy:?}");
         }
@@ -49,12 +49,21 @@ fn the_scope_follows_action_phase_and_strategy() {
 #[test]
 fn in_between_one_untold_batch_makes_it_everything_and_in_a_canary_it_does_not() {
     let accused = context();
-    let between = scope_of(Action::Rollback, Phase::Between, &accused, true);
+    let between = scope_of(Action::Rollback, &Ok(Phase::Between), &accused, true);
     assert_eq!(between, Ok(Scope::Full));
-    let canary = scope_of(Action::Rollback, Phase::Canary, &accused, true);
+    let canary = scope_of(Action::Rollback, &Ok(Phase::Canary), &accused, true);
     assert_eq!(canary, Ok(batches(&[1])));
-    let only = scope_of(Action::RollbackBatch, Phase::Between, &accused, true);
+    let only = scope_of(Action::RollbackBatch, &Ok(Phase::Between), &accused, true);
     assert_eq!(only, Ok(batches(&[1])));
+}
+
+#[test]
+fn only_an_action_that_follows_the_phase_needs_it() {
+    let untold = || Err("Gate answers 502".to_owned());
+    let scope = |action| scope_of(action, &untold(), &context(), false);
+    assert_eq!(scope(Action::Rollback), Err("Gate answers 502".to_owned()));
+    assert_eq!(scope(Action::RollbackFull), Ok(Scope::Full));
+    assert_eq!(scope(Action::RollbackBatch), Ok(batches(&[1])));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::super::*;
 use super::table::check;
 use super::world::*;
 use crate::domain::decision::Scope;
+use crate::domain::freeze::{Rollbacks, Window};
 use crate::domain::lane::Ending;
 
 #[test]
@@ -46,7 +47,7 @@ fn what_moves_in_the_lane() {
     check(
         Guard::Lane,
         &[
-            ("free", |_| {}, "pass", "no other incident"),
+            ("free", |_| {}, "pass", "no incident here"),
             (
                 "unreadable",
                 |w| w.lane_trouble = Some("timeout".into()),
@@ -70,23 +71,6 @@ fn what_moves_in_the_lane() {
                 |w| w.open = Some(incident("D0", Scope::Full, None)),
                 "hold",
                 "about deployment D0 is not over",
-            ),
-            (
-                "another execution",
-                |w| {
-                    w.active.as_mut().unwrap().push(ActiveExecution {
-                        id: "E9".into(),
-                        pipeline: "config-prod".into(),
-                    });
-                },
-                "hold",
-                "execution E9 of pipeline config-prod",
-            ),
-            (
-                "no executions told",
-                |w| w.active = Err("502".into()),
-                "hold",
-                "502",
             ),
         ],
     );
@@ -127,27 +111,6 @@ fn earlier_incidents_of_a_lane() {
             (
                 "withdrawn",
                 |w| w.closed = vec![incident("D2", Scope::Full, Some(Ending::Withdrawn))],
-                "pass",
-                "",
-            ),
-            (
-                "cooldown",
-                |w| w.closed = vec![incident("D0", Scope::Full, Some(Ending::Recovered))],
-                "hold",
-                "ended 1m ago; the cooldown of 30m lasts 29m more",
-            ),
-            (
-                "cooled down",
-                |w| {
-                    w.policy.guards.cooldown = Duration::from_mins(1);
-                    w.closed = vec![incident("D0", Scope::Full, Some(Ending::Recovered))];
-                },
-                "pass",
-                "",
-            ),
-            (
-                "never sent",
-                |w| w.closed = vec![incident("D0", Scope::Full, Some(Ending::Withdrawn))],
                 "pass",
                 "",
             ),
@@ -211,21 +174,209 @@ fn target() {
                 "hold",
                 "no other release",
             ),
+        ],
+    );
+}
+
+#[test]
+fn what_was_gone_back_to_is_left_by_a_person_only() {
+    fn went_to_2(w: &mut World, ending: Ending) {
+        let mut earlier = incident("D0", Scope::Full, Some(ending));
+        earlier.opened.target = release_id("2");
+        earlier.closed_at = Some(at(NOW - 100_000));
+        w.closed = vec![earlier];
+    }
+    check(
+        Guard::RollbackOfRollback,
+        &[
+            ("neither", |_| {}, "pass", "no rollback went to shop@2"),
             (
-                "a rollback",
+                "the deployment was one",
                 |w| *w = w.clone().with_context(|c| c.deployment.is_rollback = true),
-                "deny",
+                "hold",
                 "was itself a rollback",
             ),
             (
-                "irreversible",
+                "an incident went there",
+                |w| went_to_2(w, Ending::Recovered),
+                "hold",
+                "incident shop@prod-7 went back to shop@2",
+            ),
+            (
+                "even if it could not be seen to help",
+                |w| went_to_2(w, Ending::Unverified),
+                "hold",
+                "for a person",
+            ),
+            (
+                "an incident that nothing came of",
+                |w| went_to_2(w, Ending::Withdrawn),
+                "pass",
+                "",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_can_not_be_undone_is_left_by_a_person_only() {
+    check(
+        Guard::Irreversible,
+        &[
+            ("reversible", |_| {}, "pass", "not marked"),
+            (
+                "not",
                 |w| {
                     *w = w.clone().with_context(|c| {
                         c.release.as_mut().unwrap().reversible = false;
                     });
                 },
-                "deny",
+                "hold",
                 "not reversible",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn freeze() {
+    check(
+        Guard::Freeze,
+        &[
+            ("none", |_| {}, "pass", "no freeze window is open"),
+            (
+                "rollbacks pass",
+                |w| w.policy.guards.freeze = vec![frozen(Rollbacks::Pass)],
+                "pass",
+                "`double eleven` is open until 2027-01-15 10:48 UTC and lets rollbacks pass",
+            ),
+            (
+                "one of two holds",
+                |w| w.policy.guards.freeze = vec![frozen(Rollbacks::Pass), frozen(Rollbacks::Hold)],
+                "hold",
+                "holds rollbacks until 2027-01-15 10:48 UTC",
+            ),
+            (
+                "over",
+                |w| {
+                    w.policy.guards.freeze = vec![frozen(Rollbacks::Hold)];
+                    w.policy.guards.freeze[0].window = Window::Dated {
+                        from: at(NOW - 100),
+                        to: at(NOW),
+                    };
+                },
+                "pass",
+                "",
+            ),
+        ],
+    );
+    let held = World::new()
+        .with(|w| w.policy.guards.freeze = vec![frozen(Rollbacks::Hold)])
+        .decided();
+    assert_eq!(held.recheck_at, Some(at(NOW + 100)));
+}
+
+#[test]
+fn other_executions() {
+    check(
+        Guard::OtherExecutions,
+        &[
+            ("only the accused one", |_| {}, "pass", "no other execution"),
+            (
+                "another",
+                |w| {
+                    let other = ActiveExecution::of_pipeline("E9", "config-prod");
+                    w.active.as_mut().unwrap().push(other);
+                },
+                "hold",
+                "execution E9 of pipeline config-prod is running here too",
+            ),
+            (
+                "one that touches a place of it, and one that may",
+                |w| {
+                    let touching = |id: &str, touches| ActiveExecution {
+                        id: id.to_owned(),
+                        words: format!("task {id}"),
+                        touches,
+                    };
+                    w.active.as_mut().unwrap().extend([
+                        touching("E1", Touches::Untold("nobody can tell".into())),
+                        touching("E2", Touches::Place("`shop` in prod/eu".into())),
+                    ]);
+                },
+                "hold",
+                "task E2 is running and touches `shop` in prod/eu",
+            ),
+            (
+                "one that may",
+                |w| {
+                    w.active.as_mut().unwrap().push(ActiveExecution {
+                        id: "E1".into(),
+                        words: "task E1".into(),
+                        touches: Touches::Untold("its stage does not say".into()),
+                    });
+                },
+                "hold",
+                "task E1 is running, and its stage does not say",
+            ),
+            ("untold", |w| w.active = Err("502".into()), "hold", "502"),
+        ],
+    );
+}
+
+#[test]
+fn cooldown() {
+    check(
+        Guard::Cooldown,
+        &[
+            ("nothing before", |_| {}, "pass", "no rollback of another"),
+            (
+                "too soon",
+                |w| w.closed = vec![incident("D0", Scope::Full, Some(Ending::Recovered))],
+                "hold",
+                "ended 1m ago; the cooldown of 30m lasts 29m more",
+            ),
+            (
+                "cooled down",
+                |w| {
+                    w.policy.guards.cooldown = Duration::from_mins(1);
+                    w.closed = vec![incident("D0", Scope::Full, Some(Ending::Recovered))];
+                },
+                "pass",
+                "ended 1m ago, the cooldown is 1m",
+            ),
+            (
+                "never sent",
+                |w| w.closed = vec![incident("D0", Scope::Full, Some(Ending::Withdrawn))],
+                "pass",
+                "",
+            ),
+            (
+                "too soon after a task",
+                |w| {
+                    let done = incident("D0", Scope::Full, Some(Ending::Recovered));
+                    w.closed = vec![by_task(done, true)];
+                },
+                "hold",
+                "ended 1m ago",
+            ),
+            (
+                "too soon after a task that nobody found again",
+                |w| {
+                    let lost = incident("D0", Scope::Full, Some(Ending::Abandoned));
+                    w.closed = vec![by_task(lost, false)];
+                },
+                "hold",
+                "ended 1m ago",
+            ),
+            (
+                "an escalation",
+                |w| {
+                    let done = Scope::Batch([2].into());
+                    w.closed = vec![incident("D2", done, Some(Ending::StillBad))];
+                },
+                "pass",
+                "",
             ),
         ],
     );
@@ -281,12 +432,76 @@ fn budget() {
 }
 
 #[test]
+fn capacity() {
+    check(
+        Guard::Capacity,
+        &[
+            ("not asked for", |_| {}, "pass", "no `min_capacity` is set"),
+            (
+                "not asked for, not known",
+                |w| w.fleet = Err("timeout".into()),
+                "pass",
+                "no `min_capacity` is set",
+            ),
+            (
+                "enough",
+                |w| w.policy.guards.min_capacity = Some(0.66),
+                "pass",
+                "2 of 3 hosts would stay up, at least 66 % are wanted",
+            ),
+            (
+                "too few",
+                |w| w.policy.guards.min_capacity = Some(0.67),
+                "hold",
+                "2 of 3 hosts would stay up, at least 67 % are wanted",
+            ),
+            (
+                "another is unwell",
+                |w| {
+                    w.policy.guards.min_capacity = Some(0.5);
+                    w.fleet.as_mut().unwrap().unwell = [host(1), host(3)].into();
+                },
+                "hold",
+                "1 of 3 hosts would stay up",
+            ),
+            (
+                "not known",
+                |w| {
+                    w.policy.guards.min_capacity = Some(0.5);
+                    w.fleet = Err("timeout".into());
+                },
+                "hold",
+                "can't be told: timeout",
+            ),
+        ],
+    );
+    let full = World::new().with(|w| {
+        w.policy.guards.min_capacity = Some(1.0);
+        w.phase = Ok(Phase::Full);
+    });
+    assert_eq!(full.decided().verdict, Verdict::Rollback(Scope::Full));
+}
+
+#[test]
+fn suspects_are_named_and_decide_nothing() {
+    let suspect = crate::domain::decision::Suspect {
+        service: "cart".parse().unwrap(),
+        release_id: "cart@7".parse().unwrap(),
+        deployment: "D9".parse().unwrap(),
+        started_at: at(NOW - 300),
+    };
+    let world = World::new().with(|w| w.suspects = vec![suspect.clone()]);
+    assert_eq!(world.decided().suspects, [suspect]);
+    assert_eq!(world.decided().verdict, World::new().decided().verdict);
+}
+
+#[test]
 fn a_no_explains_a_notice_even_after_a_hold() {
     let decision = World::new()
         .with(|w| {
             w.alerts[0].1 = at(NOW - 1);
             w.truncated = 1;
-            *w = w.clone().with_context(|c| c.deployment.is_rollback = true);
+            w.open = Some(incident("D2", Scope::Full, None));
         })
         .decided();
     assert_eq!(decision.verdict, Verdict::Notify);

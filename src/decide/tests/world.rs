@@ -1,16 +1,20 @@
 //! A world in which everything speaks for taking batch 1 of `shop@2` back to `shop@1`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::*;
 use crate::domain::alert::{Alert, AlertStatus, Fingerprint, Labels, Source};
 use crate::domain::clock;
 use crate::domain::context::{Context, Freshness, Resolution, Rung};
-use crate::domain::decision::Scope;
+use crate::domain::decision::{Scope, Suspect};
 use crate::domain::deployment::{Batch, Deployment, Status, Strategy};
 use crate::domain::evidence::{Attribution, Check, Evidence, Measured, Verify};
+use crate::domain::freeze::{Freeze, Rollbacks, Window};
 use crate::domain::id::{Env, ExecutionId, IncidentId, Service};
-use crate::domain::lane::{Ending, Incident, Opened, Origin, Stage};
+use crate::domain::lane::{
+    Ending, FinishedExecution, Incident, LaneEntry, LaneEvent, Opened, Origin, Plan, Stage,
+};
 use crate::domain::policy::Rule;
 use crate::domain::policy::{Guards, MatchOp, Matcher, NoData, Policy};
 use crate::domain::release::{Mark, Release};
@@ -25,16 +29,20 @@ pub(super) struct World {
     pub truncated: u64,
     pub received_at: Timestamp,
     pub held_since: Option<Timestamp>,
-    pub modes: Result<Modes, String>,
+    pub switches: Switches,
     pub evidence: Option<Evidence>,
     pub open: Option<Incident>,
     pub closed: Vec<Incident>,
+    pub approvals: Vec<crate::domain::lane::Approval>,
+    pub own: Option<Incident>,
     pub lane_trouble: Option<String>,
     pub active: Result<Vec<ActiveExecution>, String>,
     pub candidates: Result<Vec<Candidate>, String>,
     pub service_grants: Vec<Timestamp>,
     pub overall_grants: Vec<Timestamp>,
     pub budget_trouble: Option<String>,
+    pub fleet: Result<Fleet, String>,
+    pub suspects: Vec<Suspect>,
     pub settings: Settings,
     pub now: Timestamp,
 }
@@ -154,6 +162,7 @@ pub(super) fn rule(name: &str, action: Action) -> Rule {
         verify: None,
         on_no_data: NoData::Hold,
         approval: None,
+        escalate: crate::domain::policy::Escalation::Page,
         channels: Vec::new(),
     }
 }
@@ -232,15 +241,14 @@ impl World {
             truncated: 0,
             received_at: at(NOW - 2),
             held_since: None,
-            modes: Ok(Modes::default()),
+            switches: Switches::default(),
             evidence: Some(evidence(holds())),
             open: None,
             closed: Vec::new(),
+            approvals: Vec::new(),
+            own: None,
             lane_trouble: None,
-            active: Ok(vec![ActiveExecution {
-                id: "D2".to_owned(),
-                pipeline: "deploy-prod".to_owned(),
-            }]),
+            active: Ok(vec![ActiveExecution::of_pipeline("D2", "deploy-prod")]),
             candidates: Ok(vec![Candidate {
                 release: release("1"),
                 deployment: Some(finished("D1", "1", NOW - 5000)),
@@ -250,6 +258,11 @@ impl World {
             service_grants: Vec::new(),
             overall_grants: Vec::new(),
             budget_trouble: None,
+            fleet: Ok(Fleet {
+                hosts: (1..=3).map(host).collect(),
+                unwell: BTreeSet::new(),
+            }),
+            suspects: Vec::new(),
             settings: Settings::default(),
             now: at(NOW),
         }
@@ -282,6 +295,19 @@ impl World {
 
     /// The answer after something happened between accusing and deciding.
     pub(super) fn answer_with(&self, change: impl FnOnce(&mut Accusation<'_>)) -> Answer {
+        self.told(change, decide)
+    }
+
+    /// The decision by the guards that `asked` names.
+    pub(super) fn decided_by(&self, asked: impl Fn(Guard) -> bool) -> Decision {
+        self.told(|_| {}, |facts| decide_by(facts, asked))
+    }
+
+    fn told<T>(
+        &self,
+        change: impl FnOnce(&mut Accusation<'_>),
+        judge: impl FnOnce(&Facts<'_>) -> T,
+    ) -> T {
         let open: Vec<Accused<'_>> = self
             .alerts
             .iter()
@@ -300,18 +326,20 @@ impl World {
             .candidates
             .as_ref()
             .map(|all| all.iter().map(Candidate::view).collect::<Vec<_>>());
-        decide(&Facts {
+        judge(&Facts {
             accusation: &accusation,
             truncated: self.truncated,
             received_at: self.received_at,
             held_since: self.held_since,
-            modes: self.modes.as_ref().copied().map_err(String::as_str),
+            switches: &self.switches,
             evidence: self.evidence.as_ref(),
             lane: match &self.lane_trouble {
                 Some(reason) => Err(reason),
                 None => Ok(LaneView {
                     open: self.open.as_ref(),
                     closed: &self.closed,
+                    approvals: &self.approvals,
+                    own: self.own.as_ref(),
                 }),
             },
             active: self.active.as_deref().map_err(String::as_str),
@@ -327,6 +355,8 @@ impl World {
                     ..BudgetView::DEFAULT
                 }),
             },
+            fleet: self.fleet.as_ref().map_err(String::as_str),
+            suspects: &self.suspects,
             settings: &self.settings,
             now: self.now,
         })
@@ -337,6 +367,28 @@ impl World {
             Answer::Decided(decision) => *decision,
             Answer::NeedsEvidence(request) => panic!("wants evidence: {request:?}"),
         }
+    }
+}
+
+/// A freeze window that is open now.
+pub(super) fn frozen(rollbacks: Rollbacks) -> Freeze {
+    Freeze {
+        name: "double eleven".to_owned(),
+        window: Window::Dated {
+            from: at(NOW - 100),
+            to: at(NOW + 100),
+        },
+        zone: jiff::tz::TimeZone::UTC,
+        rollbacks,
+    }
+}
+
+/// A mode above the policy's.
+pub(super) fn switch(reach: Reach, mode: Mode) -> Switch {
+    Switch {
+        reach,
+        mode,
+        words: "by oncall: drill".to_owned(),
     }
 }
 
@@ -363,6 +415,7 @@ pub(super) fn incident(id: &str, scope: Scope, ending: Option<Ending>) -> Incide
             channels: Vec::new(),
             alerts: Vec::new(),
             supersedes: None,
+            approval: None,
         },
         opened_at: at(NOW - 200),
         stage: if ending.is_some() {
@@ -386,4 +439,40 @@ pub(super) fn incident(id: &str, scope: Scope, ending: Option<Ending>) -> Incide
         abandoned: None,
         events: Vec::new(),
     }
+}
+
+/// An incident's rollback as a task, which nothing admits: it ended, or was lost without a trace.
+pub(super) fn by_task(mut incident: Incident, ended: bool) -> Incident {
+    let opened = &incident.opened;
+    incident.plan = Some(Plan {
+        application: "shop".to_owned(),
+        pipeline: "rollbackServerGroup".to_owned(),
+        scope: opened.scope.clone(),
+        hosts: Vec::new(),
+        from: opened.release_id.clone(),
+        target: opened.target.clone(),
+        parameters: BTreeMap::new(),
+        admission: false,
+        task: None,
+    });
+    incident.admitted = None;
+    if ended {
+        incident.finished = Some(FinishedExecution {
+            at: at(NOW - 90),
+            status: "SUCCEEDED".to_owned(),
+            succeeded: true,
+            detail: String::new(),
+        });
+    } else {
+        incident.events.push(LaneEntry {
+            at: at(NOW - 90),
+            by: "replica".parse().unwrap(),
+            event: LaneEvent::Unknown {
+                incident: incident.id.clone(),
+                attempt: 1,
+                why: "no answer".to_owned(),
+            },
+        });
+    }
+    incident
 }

@@ -13,6 +13,7 @@ impl Default for LaneState {
         Self {
             next_seq: 1,
             batches: std::collections::BTreeMap::new(),
+            approvals: Vec::new(),
             open: None,
             closed: Vec::new(),
             stopped: std::collections::BTreeSet::new(),
@@ -43,6 +44,12 @@ impl LaneEvent {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Batch { .. } => "batch",
+            Self::Asked(_) => "asked",
+            Self::Approved { .. } => "approved",
+            Self::Denied { .. } => "denied",
+            Self::Cleared { .. } => "cleared",
+            Self::Expired { .. } => "expired",
+            Self::Lapsed { .. } => "lapsed",
             Self::Opened(_) => "opened",
             Self::Claimed { .. } => "claimed",
             Self::Submitting { .. } => "submitting",
@@ -58,10 +65,17 @@ impl LaneEvent {
         }
     }
 
-    /// The incident it speaks of; None for batches and openings.
+    /// The incident it speaks of; None for batches, questions to people and openings.
     pub fn incident(&self) -> Option<&IncidentId> {
         match self {
-            Self::Batch { .. } | Self::Opened(_) => None,
+            Self::Batch { .. }
+            | Self::Asked(_)
+            | Self::Approved { .. }
+            | Self::Denied { .. }
+            | Self::Cleared { .. }
+            | Self::Expired { .. }
+            | Self::Lapsed { .. }
+            | Self::Opened(_) => None,
             Self::Claimed { incident, .. }
             | Self::Submitting { incident, .. }
             | Self::Submitted { incident, .. }
@@ -91,6 +105,13 @@ impl LaneState {
             .find(|incident| incident.id == *id)
     }
 
+    /// The open incident that `opened` may take over from: one of its own deployment.
+    pub fn gives_way(&self, opened: &Opened) -> Option<IncidentId> {
+        let open = self.open.as_ref()?;
+        let same = open.opened.deployment == opened.deployment;
+        (same && open.may_yield_to(&opened.scope)).then(|| open.id.clone())
+    }
+
     /// Whether `by` may append `event` now.
     ///
     /// # Errors
@@ -99,6 +120,12 @@ impl LaneState {
         match event {
             LaneEvent::Batch { deployment, n, .. } => self.check_batch(deployment, *n),
             LaneEvent::Opened(opened) => self.check_opened(opened),
+            LaneEvent::Asked(asked) => self.check_asked(asked),
+            LaneEvent::Approved { approval, .. }
+            | LaneEvent::Denied { approval, .. }
+            | LaneEvent::Cleared { approval, .. }
+            | LaneEvent::Expired { approval }
+            | LaneEvent::Lapsed { approval, .. } => self.check_settled(approval, event),
             _ => match (event.incident(), &self.open) {
                 (Some(id), Some(open)) if open.id == *id => open.check(by, event),
                 // Reports may be written after the end.
@@ -167,7 +194,9 @@ impl LaneState {
                 batches.insert(*n, start);
             }
             LaneEvent::Opened(opened) => {
-                let incident = Incident::open(seq, entry, opened)?;
+                let mut incident = Incident::open(seq, entry, opened)?;
+                let consent = self.use_consent(opened, &incident.id);
+                incident.events.splice(0..0, consent);
                 if let Some(mut old) = self.open.take() {
                     old.close(entry, Ending::Superseded);
                     self.closed.push(old);
@@ -175,6 +204,8 @@ impl LaneState {
                 self.stopped.insert(opened.deployment.clone());
                 self.open = Some(incident);
             }
+            LaneEvent::Asked(asked) => self.ask(seq, entry, asked)?,
+            event if event.incident().is_none() => self.settle(entry),
             event => {
                 let all = self.open.iter_mut().chain(self.closed.iter_mut().rev());
                 let about = |one: &&mut Incident| event.incident() == Some(&one.id);
@@ -225,6 +256,7 @@ impl LaneState {
             }
             (Some(open), _) => return Err(Illegal::Busy(open.id.clone())),
         };
+        self.check_consent(opened)?;
         if opened.origin != Origin::Automatic {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Why an event may not follow.
 
-use crate::domain::id::{DeploymentId, ExecutionId, IncidentId, ReplicaId};
+use crate::domain::id::{ApprovalId, DeploymentId, ExecutionId, IncidentId, ReplicaId};
 
 /// Why an event is not legal in a lane's present state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,26 @@ pub enum Illegal {
     /// An earlier incident has taken as much back already.
     #[error("incident `{0}` has already taken this back")]
     TakenBack(IncidentId),
+    /// The same, or more, is being asked.
+    #[error("people are asked that already, as `{0}`")]
+    Asked(ApprovalId),
+    /// There is no such question.
+    #[error("nobody was asked `{0}`")]
+    NotAsked(ApprovalId),
+    /// A question gets one answer.
+    #[error("`{approval}` is {outcome} already")]
+    Settled {
+        /// The question.
+        approval: ApprovalId,
+        /// What became of it.
+        outcome: &'static str,
+    },
+    /// A person said no, which binds until it is cleared.
+    #[error("a person denied `{0}`")]
+    Denied(ApprovalId),
+    /// The consent an incident names is none, is used, or was to something else.
+    #[error("`{0}` is no consent to this")]
+    NoConsent(ApprovalId),
     /// Service and env make no lane.
     #[error("service and env make no lane name")]
     NoLane,

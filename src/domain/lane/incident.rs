@@ -52,10 +52,21 @@ impl Incident {
         )
     }
 
-    /// Whether an execution of it got past admission, or ran without one. Such an incident uses
-    /// budget and cooldown.
+    /// Whether an execution of it got past admission, or ran without one.
     pub fn took_effect(&self) -> bool {
         self.admitted.is_some() || self.finished.is_some()
+    }
+
+    /// Whether it took effect, or may have without anybody being able to tell: what was sent, with
+    /// nothing to ask for admission, and left no trace when it was given up.
+    pub fn may_have_taken_effect(&self) -> bool {
+        let lost = |entry: &LaneEntry| matches!(entry.event, LaneEvent::Unknown { .. });
+        self.took_effect() || (!self.asks_for_admission() && self.events.iter().any(lost))
+    }
+
+    /// Whether an execution of it must ask before it touches anything.
+    pub fn asks_for_admission(&self) -> bool {
+        self.plan.as_ref().is_none_or(|plan| plan.admission)
     }
 
     /// Whether `deployment` is the execution that was let in.
@@ -66,10 +77,9 @@ impl Incident {
 
     /// Whether hosts may be changing on its behalf now.
     pub fn may_be_touching(&self) -> bool {
-        let asks = self.plan.as_ref().is_none_or(|plan| plan.admission);
         match self.stage {
             Stage::Admitted => true,
-            Stage::Submitted => !asks,
+            Stage::Submitted => !self.asks_for_admission(),
             _ => false,
         }
     }
@@ -80,9 +90,35 @@ impl Incident {
             || self.finished.as_ref().is_some_and(|end| !end.succeeded)
     }
 
-    /// Who wrote its newest event.
+    /// Whether something that takes `wanted` back may take over from it: its execution has ended
+    /// well, and `wanted` is all it took back and more.
+    pub fn may_yield_to(&self, wanted: &Scope) -> bool {
+        let mine = self.scope();
+        self.has_ended()
+            && !self.is_closed()
+            && !self.has_failed()
+            && wanted.covers(mine)
+            && !mine.covers(wanted)
+    }
+
+    /// Who moved it on last. A report does not: that is written beside everything else.
     pub fn newest_by(&self) -> Option<&ReplicaId> {
-        self.events.last().map(|entry| &entry.by)
+        let mut newest = self.events.iter().rev();
+        newest
+            .find(|entry| !matches!(entry.event, LaneEvent::Reported { .. }))
+            .map(|entry| &entry.by)
+    }
+
+    /// The newest revision of its report that what has happened calls for; 0 while Spinnaker has
+    /// named no execution.
+    pub fn due_revision(&self) -> u32 {
+        if self.recovery.is_some() {
+            3
+        } else if self.finished.is_some() {
+            2
+        } else {
+            u32::from(self.execution.is_some())
+        }
     }
 
     fn not_now(&self, event: &LaneEvent) -> Result<(), Illegal> {
@@ -160,7 +196,7 @@ impl Incident {
             LaneEvent::Abandoned { .. } if self.abandoned.is_some() => Err(Illegal::Already),
             LaneEvent::Reported { .. } | LaneEvent::Abandoned { .. } => Ok(()),
             LaneEvent::Closed { ending, .. } => self.check_closed(ending),
-            LaneEvent::Batch { .. } | LaneEvent::Opened(_) => self.not_now(event),
+            _ => self.not_now(event),
         }
     }
 
@@ -337,7 +373,7 @@ impl Incident {
                 self.abandoned = Some((by.clone(), why.clone()));
             }
             LaneEvent::Closed { ending, .. } => self.close(entry, ending.clone()),
-            LaneEvent::Batch { .. } | LaneEvent::Opened(_) => {}
+            _ => {}
         }
     }
 }

@@ -1,3 +1,4 @@
+mod approvals;
 mod incidents;
 mod lanes;
 
@@ -37,6 +38,9 @@ fn decision() -> Decision {
         evidence: None,
         recheck_at: None,
         incident: None,
+        consent: None,
+        suspects: Vec::new(),
+        escalates: None,
     }
 }
 
@@ -59,6 +63,7 @@ fn opening(deployment: &str, scope: Scope) -> Opened {
         channels: Vec::new(),
         alerts: Vec::new(),
         supersedes: None,
+        approval: None,
     }
 }
 
@@ -72,6 +77,7 @@ fn plan() -> Plan {
         target: id("checkout@1"),
         parameters: BTreeMap::new(),
         admission: true,
+        task: None,
     }
 }
 

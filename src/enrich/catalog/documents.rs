@@ -9,6 +9,7 @@ use moka::future::Cache;
 
 use crate::domain::deployment::{Deployment, Instance};
 use crate::domain::release::{Mark, Release};
+use crate::domain::source::TagRecord;
 use crate::store::{Store, StoreError, keys};
 
 /// Documents read at once.
@@ -25,6 +26,7 @@ pub(super) enum Document {
     Deployment(Arc<Deployment>),
     Instance(Arc<Instance>),
     Mark(Arc<Mark>),
+    Tag(Arc<TagRecord>),
 }
 
 /// What changed since the last look.
@@ -50,20 +52,22 @@ pub(super) struct Documents {
     damaged: Cache<String, ()>,
 }
 
-/// One of the four kinds.
+/// What kinds there are.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Release,
     Deployment,
     Instance,
     Mark,
+    Tag,
 }
 
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 5] = [
     ("releases", Kind::Release),
     ("deployments", Kind::Deployment),
     ("instances", Kind::Instance),
     ("marks", Kind::Mark),
+    ("tags", Kind::Tag),
 ];
 
 impl Documents {
@@ -211,6 +215,14 @@ async fn read(
             };
             let belongs = keys::marks(&mark.release_id);
             (Document::Mark(Arc::new(mark)), belongs)
+        }
+        Kind::Tag => {
+            let Some(tag) = store.get::<TagRecord>(key).await? else {
+                return Ok(None);
+            };
+            let service = tag.release_id.service();
+            let belongs = service.map(|service| keys::tag(&service, &tag.release_id));
+            (Document::Tag(Arc::new(tag)), belongs.unwrap_or_default())
         }
     };
     if belongs != place {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::host;
-use crate::domain::deployment::{Deployment, Instance, Status};
+use crate::domain::deployment::{Deployment, Health, Instance, Status, Strategy};
 use crate::domain::id::{DeploymentId, Host};
 
 /// Deployments of one lane, with an index by host. Immutable once built.
@@ -65,6 +65,7 @@ impl LaneIndex {
         for stays in index.stays.values_mut() {
             close_in_order(stays);
         }
+        index.end_at_switches();
         index.add_aliases();
         index
     }
@@ -89,6 +90,22 @@ impl LaneIndex {
                 deployment,
                 batch: instance.batch,
             });
+        }
+    }
+
+    /// A second set that took over ends what the sets before it ran, though none of their hosts is
+    /// in it.
+    fn end_at_switches(&mut self) {
+        let numbered = (0_u32..).zip(&self.deployments);
+        let switches: Vec<(u32, i64)> = numbered
+            .filter_map(|(number, one)| Some((number, switched_at(one)?.as_millisecond())))
+            .collect();
+        for stay in self.stays.values_mut().flatten() {
+            let later = switches
+                .iter()
+                .filter(|(number, _)| *number > stay.deployment);
+            let ends = later.map(|(_, at)| *at).filter(|at| *at > stay.from);
+            stay.to = ends.fold(stay.to, i64::min);
         }
     }
 
@@ -182,6 +199,29 @@ impl LaneIndex {
         })
     }
 
+    /// The hosts that run one of its deployments at `at`.
+    pub fn current_hosts(&self, at: Timestamp) -> impl Iterator<Item = &Host> {
+        let at = at.as_millisecond();
+        let runs = move |stays: &[Stay]| stays.iter().any(|stay| stay.from <= at && at < stay.to);
+        let hosts = self.stays.iter().filter(move |(_, stays)| runs(stays));
+        hosts.map(|(host, _)| host)
+    }
+
+    /// Hosts whose newest record says that they are not well.
+    pub fn unwell_hosts(&self) -> impl Iterator<Item = &Host> {
+        let mut newest: HashMap<&Host, &Instance> = HashMap::new();
+        for instance in &self.instances {
+            let known = newest.entry(&instance.host).or_insert(instance);
+            if instance.from > known.from {
+                *known = instance;
+            }
+        }
+        let unwell = |one: &&Instance| {
+            one.health_status == Health::Unhealthy || one.status == Status::Failed
+        };
+        newest.into_values().filter(unwell).map(|one| &one.host)
+    }
+
     /// The hosts a lane knows.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
         self.stays.keys()
@@ -259,6 +299,14 @@ fn stays_of(deployments: &[Arc<Deployment>]) -> HashMap<Host, Vec<Stay>> {
         }
     }
     stays
+}
+
+/// When a blue/green deployment took over. One that was taken back later did, if it got through.
+fn switched_at(deployment: &Deployment) -> Option<Timestamp> {
+    let is_second_set = deployment.strategy == Strategy::BlueGreen;
+    let batch = deployment.batches.last().filter(|_| is_second_set)?;
+    let at = batch.finished_at.or(deployment.finished_at);
+    at.filter(|_| batch.status == Status::Success)
 }
 
 /// Sorts and ends each stay where the next begins.

@@ -26,7 +26,7 @@ use crate::config::Timing;
 use crate::domain::clock::{self, SharedClock};
 use crate::domain::context::Freshness;
 use crate::domain::deployment::{Deployment, Instance};
-use crate::domain::id::{Env, Service};
+use crate::domain::id::{Env, ReleaseId, Service};
 use crate::store::{Store, StoreError, keys};
 use documents::{Document, Documents};
 use view::Snapshot;
@@ -164,6 +164,9 @@ impl Working {
                 Document::Mark(mark) => {
                     snapshot.marks.insert(mark.release_id.clone(), mark);
                 }
+                Document::Tag(tag) => {
+                    snapshot.tags.insert(tag.release_id.clone(), tag);
+                }
                 Document::Deployment(deployment) => {
                     let lane = (deployment.service.clone(), deployment.env.clone());
                     self.places.insert(prefix.clone(), lane.clone());
@@ -199,6 +202,10 @@ impl Working {
             snapshot
                 .marks
                 .retain(|id, _| !gone.contains(keys::marks(id).as_str()));
+            let tag = |id: &ReleaseId| Some(keys::tag(&id.service()?, id));
+            snapshot
+                .tags
+                .retain(|id, _| tag(id).is_none_or(|tag| !gone.contains(tag.as_str())));
         }
         for lane in touched {
             let all = |known: Option<&BTreeMap<String, Arc<Deployment>>>| {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::super::samples::{at, deployment, host, lane, put};
 use super::*;
 use crate::domain::clock::ManualClock;
-use crate::domain::deployment::{Health, Phase, Status};
+use crate::domain::deployment::{Health, Phase, Status, Strategy};
 use crate::domain::id::{DeploymentId, Host, ReleaseId};
 use crate::domain::lane::{BatchStart, LaneState};
 use crate::domain::release::{Mark, MarkKind};
@@ -68,6 +68,42 @@ async fn membership_is_an_interval_from_one_batch_to_the_next() {
     };
     assert_eq!(running(1070), ["D1", "D2"]);
     assert_eq!(running(2000), ["D2"]);
+}
+
+#[tokio::test]
+async fn a_second_set_that_took_over_ends_what_the_first_ran() {
+    let store = Store::in_memory();
+    let set = |id, version, start, hosts: &[&str], status| {
+        let mut one = deployment(id, version, start, &[hosts]);
+        one.strategy = Strategy::BlueGreen;
+        one.batches[0].status = status;
+        one.batches[0].finished_at = Some(at(start + 500));
+        one
+    };
+    let (done, failed) = (Status::Success, Status::Failed);
+    put(&store, 1, &set("D1", "1", 0, &["blue"], done)).await;
+    put(&store, 1, &set("D2", "2", 1_000, &["green"], failed)).await;
+    // Taken back later, yet it had taken over.
+    let mut third = set("D3", "3", 2_000, &["red"], done);
+    third.status = Status::RolledBack;
+    put(&store, 1, &third).await;
+    let mut back = set("R1", "1", 3_000, &["blue"], done);
+    back.is_rollback = true;
+    put(&store, 1, &back).await;
+    let (catalog, _) = catalog(&store, 9_000);
+    catalog.refresh().await.unwrap();
+    let lane = index(&catalog);
+    let runs = |when| {
+        let mut hosts: Vec<&str> = lane.current_hosts(at(when)).map(Host::as_str).collect();
+        hosts.sort_unstable();
+        hosts
+    };
+    // The failed set ran beside the first, until another one took over.
+    assert_eq!(runs(1_600), ["blue", "green"]);
+    assert_eq!(runs(2_400), ["blue", "green", "red"]);
+    assert_eq!(runs(2_600), ["red"]);
+    assert_eq!(runs(3_400), ["blue", "red"]);
+    assert_eq!(runs(3_600), ["blue"]);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::domain::deployment::{Batch, Deployment, Status, Strategy};
 use crate::domain::id::{DeploymentId, Env, Host, ReleaseId, Service};
 use crate::domain::lane::{BatchStart, Incident, LaneState};
 use crate::domain::release::{Mark, MarkKind, Release};
+use crate::domain::source::TagRecord;
 
 /// Lane events older than this add nothing: what `sync` has not told by then is not in flight.
 const LANE_HORIZON: Duration = Duration::from_hours(24);
@@ -23,6 +24,7 @@ const LANE_HORIZON: Duration = Duration::from_hours(24);
 pub(super) struct Snapshot {
     pub(super) releases: HashMap<ReleaseId, Arc<Release>>,
     pub(super) marks: HashMap<ReleaseId, Arc<Mark>>,
+    pub(super) tags: HashMap<ReleaseId, Arc<TagRecord>>,
     pub(super) lanes: HashMap<Lane, Arc<LaneIndex>>,
 }
 
@@ -160,6 +162,11 @@ impl View {
     /// Every release document.
     pub fn releases(&self) -> impl Iterator<Item = &Arc<Release>> {
         self.snapshot.releases.values()
+    }
+
+    /// What GitHub says of a release's tag.
+    pub fn tag(&self, id: &ReleaseId) -> Option<&Arc<TagRecord>> {
+        self.snapshot.tags.get(id)
     }
 
     /// A release's newest mark that was not taken back.

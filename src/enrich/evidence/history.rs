@@ -14,7 +14,7 @@ use super::trusted::{Question, Trusted};
 use super::verify::{SERIES_LIMIT, about};
 use crate::domain::alert::Labels;
 use crate::domain::clock;
-use crate::prometheus::{Client, Options, PromError, Series, expr};
+use crate::prometheus::{Ask, Options, PromError, Series, expr};
 
 /// Read before the deployment's start.
 pub(super) const BEFORE: Duration = Duration::from_hours(1);
@@ -54,7 +54,7 @@ pub(super) struct History {
 /// # Errors
 /// Why it can't be told, in words.
 pub(super) async fn read(
-    metrics: &Client,
+    metrics: &dyn Ask,
     question: &Question,
     accused: &Accused<'_>,
     at: Timestamp,
@@ -157,7 +157,7 @@ fn whom(place: usize, trusted: &Trusted, accused: &Accused<'_>, labels: &Labels)
 type Judged = Vec<(Labels, Vec<(Timestamp, bool)>)>;
 
 async fn window_of(
-    metrics: &Client,
+    metrics: &dyn Ask,
     trusted: &Trusted,
     (condition, lhs): &(String, String),
     (start, end): (Timestamp, Timestamp),

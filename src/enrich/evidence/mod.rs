@@ -23,7 +23,7 @@ use crate::domain::alert::Alert;
 use crate::domain::clock::SharedClock;
 use crate::domain::context::Context;
 use crate::domain::evidence::{Attribution, Check, Evidence, Verify};
-use crate::prometheus::{Client, Options, PromError, RuleGroup, RuleSource};
+use crate::prometheus::{Ask, Client, Options, PromError, RuleGroup, RuleList, RuleSource};
 
 pub(super) use names::{Accused, Names};
 pub(super) use trusted::rules_of;
@@ -61,8 +61,8 @@ pub enum RecoveryAnswer {
 /// Asks the metrics store and the vmalerts. Cheap to clone; clones share the rule lists.
 #[derive(Debug, Clone)]
 pub struct Prober {
-    pub(super) metrics: Option<Client>,
-    vmalerts: Arc<[RuleSource]>,
+    pub(super) metrics: Option<Arc<dyn Ask>>,
+    vmalerts: Arc<[Arc<dyn RuleList>]>,
     /// Rule lists by place in `vmalerts`, so that a storm of alerts asks once.
     rules: Cache<usize, Arc<Vec<RuleGroup>>>,
     clock: SharedClock,
@@ -78,12 +78,27 @@ impl Prober {
         timing: &Timing,
         clock: SharedClock,
     ) -> Self {
+        let store = |metrics| -> Arc<dyn Ask> { Arc::new(Client::new(http.clone(), metrics)) };
+        let list =
+            |vmalert| -> Arc<dyn RuleList> { Arc::new(RuleSource::new(http.clone(), vmalert)) };
+        Self::over(
+            metrics.map(store),
+            vmalerts.iter().map(list).collect(),
+            timing,
+            clock,
+        )
+    }
+
+    /// Asks these, whatever they are; without a store there is no evidence.
+    pub fn over(
+        metrics: Option<Arc<dyn Ask>>,
+        vmalerts: Arc<[Arc<dyn RuleList>]>,
+        timing: &Timing,
+        clock: SharedClock,
+    ) -> Self {
         Self {
-            metrics: metrics.map(|metrics| Client::new(http.clone(), metrics)),
-            vmalerts: vmalerts
-                .iter()
-                .map(|vmalert| RuleSource::new(http.clone(), vmalert))
-                .collect(),
+            metrics,
+            vmalerts,
             rules: Cache::builder().time_to_live(RULES_FOR).build(),
             clock,
             deadline: timing.evidence_deadline,
@@ -120,8 +135,8 @@ impl Prober {
             let accused = &accused;
             async move {
                 let (verify, history) = tokio::join!(
-                    verify::ask_all(metrics, question, accused, at),
-                    history::read(metrics, question, accused, at),
+                    verify::ask_all(&**metrics, question, accused, at),
+                    history::read(&**metrics, question, accused, at),
                 );
                 (verify, history)
             }
@@ -170,6 +185,13 @@ impl Prober {
                 )
             });
         futures::future::join_all(lists).await
+    }
+
+    /// The vmalerts that can't be asked for their rules, each with the reason.
+    pub async fn unreachable_rule_lists(&self) -> Vec<String> {
+        let lists = self.rule_lists().await.into_iter();
+        let down = lists.filter_map(|(name, rules)| Some(format!("{name}: {}", rules.err()?)));
+        down.collect()
     }
 
     /// Asks the recovery question once; how long it must hold is for the caller to sample.

@@ -6,7 +6,7 @@ use super::names::{Accused, Names};
 use super::trusted::{Question, Trusted};
 use crate::domain::alert::Labels;
 use crate::domain::evidence::{Measured, Verify};
-use crate::prometheus::{Client, Options, PromError, Sample, expr};
+use crate::prometheus::{Ask, Options, PromError, Sample, expr};
 
 /// A condition may hold for a whole fleet.
 pub(super) const SERIES_LIMIT: usize = 5_000;
@@ -15,7 +15,7 @@ const NAMED_LIMIT: usize = 10;
 
 /// Asks every expression of the question; it holds when all of them do.
 pub(super) async fn ask_all(
-    metrics: &Client,
+    metrics: &dyn Ask,
     question: &Question,
     accused: &Accused<'_>,
     at: Timestamp,
@@ -31,7 +31,7 @@ pub(super) async fn ask_all(
     })
 }
 
-async fn ask(metrics: &Client, trusted: &Trusted, accused: &Accused<'_>, at: Timestamp) -> Verify {
+async fn ask(metrics: &dyn Ask, trusted: &Trusted, accused: &Accused<'_>, at: Timestamp) -> Verify {
     let options = Options {
         max_series: SERIES_LIMIT,
         params: trusted.params.clone(),

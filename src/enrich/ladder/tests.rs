@@ -42,12 +42,16 @@ async fn view_of(store: &Store) -> View {
 
 fn services() -> BTreeMap<Service, ServiceConfig> {
     let service = ServiceConfig {
+        owner: None,
         application: "checkout".into(),
         deploy: Vec::new(),
         rollback: crate::config::Rollback::default(),
         recovery: None,
+        canary: crate::config::ServiceCanary::default(),
         mode: None,
+        harmless_pipelines: Vec::new(),
         tag_prefix: "v".into(),
+        repository: None,
     };
     BTreeMap::from([(lane().0, service)])
 }

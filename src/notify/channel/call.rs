@@ -40,7 +40,9 @@ pub async fn json(request: RequestBuilder) -> Result<Value, SendError> {
 /// For transport failures and every status but 200.
 pub async fn bytes(request: RequestBuilder) -> Result<Vec<u8>, SendError> {
     let mut answer = request.send().await.map_err(|error| transport(&error))?;
-    refused(&answer)?;
+    if answer.status() != StatusCode::OK {
+        return Err(refused(&answer));
+    }
     let mut body = Vec::new();
     while let Some(chunk) = answer
         .chunk()
@@ -56,11 +58,21 @@ pub async fn bytes(request: RequestBuilder) -> Result<Vec<u8>, SendError> {
     Ok(body)
 }
 
-fn refused(answer: &Response) -> Result<(), SendError> {
-    let status = answer.status();
-    if status == StatusCode::OK {
-        return Ok(());
+/// Sends `request` to a receiver that says yes by any 2xx; what it says beside is not read.
+///
+/// # Errors
+/// For transport failures and every other status.
+pub async fn accepted(request: RequestBuilder) -> Result<(), SendError> {
+    let answer = request.send().await.map_err(|error| transport(&error))?;
+    if answer.status().is_success() {
+        Ok(())
+    } else {
+        Err(refused(&answer))
     }
+}
+
+fn refused(answer: &Response) -> SendError {
+    let status = answer.status();
     let class = match status {
         StatusCode::TOO_MANY_REQUESTS => Class::Wait(retry_after(answer).unwrap_or(DEFAULT_WAIT)),
         StatusCode::REQUEST_TIMEOUT => Class::Retry,
@@ -68,14 +80,30 @@ fn refused(answer: &Response) -> Result<(), SendError> {
             Some(wait) => Class::Wait(wait),
             None => Class::Retry,
         },
+        // Somebody else answers there, or we may not ask.
+        StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN
+        | StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::GONE => Class::Broken,
+        _ if status.is_redirection() => Class::Broken,
         _ => Class::Permanent,
     };
     let code = format!("http_{}", status.as_u16());
-    Err(SendError::new(
-        class,
-        code,
-        format!("status {}", status.as_u16()),
-    ))
+    let fix = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Some("the credentials are refused: copy them again")
+        }
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {
+            Some("nobody takes messages at this address: correct its URL")
+        }
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some("a proxy stands between: let it pass"),
+        _ if status.is_redirection() => {
+            Some("redirects are not followed: write the address it leads to")
+        }
+        _ => None,
+    };
+    SendError::new(class, code, format!("status {}", status.as_u16())).fixed_by(fix)
 }
 
 fn retry_after(answer: &Response) -> Option<Duration> {
@@ -92,7 +120,9 @@ fn retry_after(answer: &Response) -> Option<Duration> {
 
 fn transport(error: &reqwest::Error) -> SendError {
     if error.is_connect() {
-        SendError::new(Class::Retry, "connect", "no connection")
+        SendError::new(Class::Retry, "connect", "no connection").fixed_by(Some(
+            "look whether this machine may reach the vendor: name, firewall, proxy, certificate",
+        ))
     } else if error.is_timeout() {
         SendError::new(Class::MaybeSent, "timeout", "no answer in time")
     } else if error.is_builder() {

@@ -1,4 +1,4 @@
-//! The four channels in their own wire protocols.
+//! The channels in their own wire protocols.
 //!
 //! A notifier words one notice, sends it in as many calls as it takes and tells what became of
 //! each. It keeps no queue, limit or ledger: whoever calls it waits for the limiter's permits and
@@ -8,6 +8,7 @@ pub mod call;
 pub mod dingtalk;
 pub mod email;
 pub mod slack;
+pub mod webhook;
 pub mod wecom;
 
 use std::fmt::Debug;
@@ -18,11 +19,13 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::render::view::View;
+use super::render::view::{View, calls_people};
 use super::render::{ChartPlace, RenderError, Renderer, Voice};
 use crate::config::channel::{Channel, Target};
+use crate::config::route::{Owners, traits};
 use crate::domain::clock::SharedClock;
 use crate::domain::notice::Notice;
+use crate::domain::policy::Matcher;
 
 /// One message on its way out.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +41,51 @@ pub struct Outgoing<'a> {
     /// What an earlier attempt at this very message got through ([`SendError::partial`]): it is
     /// not sent again.
     pub resume: Option<&'a Receipt>,
+    /// Calls against the vendor's limit that may be made now; what is left is [`Class::More`].
+    pub at_most: u32,
+    /// In words only: the vendor refused links, pictures or markup of it.
+    pub plain: bool,
 }
 
-impl Outgoing<'_> {
+impl<'a> Outgoing<'a> {
+    /// A message in full, outside any thread and without a picture.
+    pub fn of(notice: &'a Notice, message_id: &'a str) -> Self {
+        Self {
+            notice,
+            message_id,
+            chart_png: None,
+            thread: None,
+            resume: None,
+            at_most: u32::MAX,
+            plain: false,
+        }
+    }
+
     /// Parts an earlier attempt delivered.
     fn done(&self) -> u32 {
         self.resume.map_or(0, |receipt| receipt.parts)
+    }
+
+    /// How many of `all` calls an earlier attempt has left.
+    fn left(&self, all: usize) -> u32 {
+        u32::try_from(all)
+            .unwrap_or(u32::MAX)
+            .saturating_sub(self.done())
+    }
+
+    /// Those of all `parts` that no earlier attempt delivered.
+    fn rest<'p, T>(&self, parts: &'p [T]) -> &'p [T] {
+        let done = usize::try_from(self.done()).unwrap_or(usize::MAX);
+        parts.get(done..).unwrap_or_default()
+    }
+
+    /// Whether one more call may be made, after `receipt`'s.
+    fn may_go_on(&self, receipt: &Receipt) -> Result<(), SendError> {
+        if receipt.parts.saturating_sub(self.done()) < self.at_most {
+            return Ok(());
+        }
+        let more = SendError::new(Class::More, "more", "the rest waits for the limit");
+        Err(more.after(receipt.clone()))
     }
 }
 
@@ -57,8 +99,32 @@ pub struct Receipt {
     /// What the message went without, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Messages that went out in this one, a digest; 0 for any other.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub merged: u64,
     /// The vendor's side of it.
     pub proof: Proof,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Receipt {
+    /// Recipients of a mail that others got and they did not: the server's code and words.
+    pub(super) fn refused_recipients(&self) -> Vec<(&str, String)> {
+        let Proof::Email { recipients, .. } = &self.proof else {
+            return Vec::new();
+        };
+        let refused = recipients.iter().filter_map(|one| match &one.outcome {
+            Delivery::Refused { code, text } => {
+                Some((code.as_str(), format!("recipient {}: {text}", one.address)))
+            }
+            Delivery::Accepted => None,
+        });
+        refused.collect()
+    }
 }
 
 /// What a follow-up needs to find the message again.
@@ -73,6 +139,9 @@ pub enum Proof {
         ts: String,
         /// The chart's file, when one was uploaded.
         file: Option<String>,
+        /// Whether it tells of the alerts themselves, and so is rewritten to their newest state.
+        #[serde(default)]
+        shows_state: bool,
     },
     /// Mail.
     Email {
@@ -84,6 +153,11 @@ pub enum Proof {
         subject: String,
         /// What became of each recipient.
         recipients: Vec<Recipient>,
+    },
+    /// A generic webhook.
+    Webhook {
+        /// The `webhook-id` of each part.
+        ids: Vec<String>,
     },
     /// WeCom and DingTalk give no name for a message: the words it can be recognised by.
     Bot {
@@ -123,11 +197,31 @@ pub enum Class {
     Retry,
     /// A limit: nothing to this target for that long.
     Wait(Duration),
-    /// Trying again is useless: tell people through another channel.
+    /// This message is refused, whoever asks: it may pass in plain words, else people hear of it
+    /// through another channel.
     Permanent,
-    /// The request was written and no answer read. At most one retry: the vendor can't tell it
-    /// from a second message.
+    /// The target is refused, whatever the message: the messages stay owed, and people hear of it
+    /// through another channel.
+    Broken,
+    /// The request was written and no answer read. The vendor can't tell a retry from a second
+    /// message, so there are few.
     MaybeSent,
+    /// No failure: the calls that were allowed are made, and more is to be sent.
+    More,
+}
+
+impl Class {
+    /// As metrics name it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Wait(_) => "wait",
+            Self::Permanent => "permanent",
+            Self::Broken => "broken",
+            Self::MaybeSent => "maybe_sent",
+            Self::More => "more",
+        }
+    }
 }
 
 /// A message, or the rest of one, that did not get through.
@@ -140,6 +234,8 @@ pub struct SendError {
     pub code: String,
     /// In words; holds no secret and no URL.
     pub detail: String,
+    /// What a person does about it, where the vendor's answer tells.
+    pub fix: Option<&'static str>,
     /// What got through before.
     pub partial: Option<Box<Receipt>>,
 }
@@ -151,8 +247,28 @@ impl SendError {
             class,
             code: code.into(),
             detail: super::render::value::shorten(&detail, 300),
+            fix: None,
             partial: None,
         }
+    }
+
+    fn fixed_by(mut self, fix: Option<&'static str>) -> Self {
+        self.fix = fix;
+        self
+    }
+
+    /// All calls together took longer than a claim allows.
+    pub(super) fn late() -> Self {
+        Self::new(
+            Class::MaybeSent,
+            "deadline",
+            "the channel did not answer in time",
+        )
+    }
+
+    /// The claim is too old to begin under it.
+    pub(super) fn outdated() -> Self {
+        Self::new(Class::Retry, "claim", "claiming took too long")
     }
 
     /// Adds what got through before, if anything did.
@@ -166,7 +282,9 @@ impl SendError {
 
 impl From<RenderError> for SendError {
     fn from(error: RenderError) -> Self {
-        Self::new(Class::Permanent, "render", error.to_string())
+        // The shipped templates fail only where the machine leaves them no time: no message is lost
+        // over that.
+        Self::new(Class::Retry, "render", error.to_string())
     }
 }
 
@@ -182,7 +300,7 @@ pub enum Probe {
 /// One channel.
 #[async_trait]
 pub trait Notifier: Debug + Send + Sync {
-    /// `email`, `slack`, `wecom` or `dingtalk`.
+    /// `email`, `slack`, `wecom`, `dingtalk` or `webhook`.
     fn kind(&self) -> &'static str;
 
     /// How many calls against the vendor's limit [`Self::send`] will make: split parts and the
@@ -215,6 +333,28 @@ pub struct Wording {
     pub renderer: Arc<Renderer>,
     /// Language and time.
     pub voice: Voice,
+    /// Who is called when.
+    pub calls: Calls,
+}
+
+/// When a channel's people are called.
+#[derive(Debug, Clone, Default)]
+pub struct Calls {
+    /// All must hold, beside that something burns or waits.
+    pub when: Vec<Matcher>,
+    /// Owners of services, as the matchers see them.
+    pub owners: Arc<Owners>,
+}
+
+impl Calls {
+    /// Whether a message calls them.
+    fn anybody(&self, notice: &Notice) -> bool {
+        let (service, env) = (notice.service.as_ref(), notice.env.as_ref());
+        let owner = service.and_then(|service| self.owners.get(service));
+        let owner = owner.map(String::as_str);
+        let traits = traits(&notice.severity, service, env, owner, &notice.route_labels);
+        calls_people(notice) && self.when.iter().all(|matcher| matcher.matches(&traits))
+    }
 }
 
 impl Wording {
@@ -244,8 +384,14 @@ pub fn open(
     http: &reqwest::Client,
     renderer: &Arc<Renderer>,
     clock: &SharedClock,
+    waits: &Arc<slack::Waits>,
+    owners: &Arc<Owners>,
 ) -> Result<Arc<dyn Notifier>, SendError> {
     let wording = Wording {
+        calls: Calls {
+            when: channel.mention_when.clone(),
+            owners: Arc::clone(owners),
+        },
         renderer: Arc::clone(renderer),
         voice: Voice {
             locale: channel.locale,
@@ -255,12 +401,19 @@ pub fn open(
     Ok(match &channel.target {
         Target::Email(settings) => Arc::new(email::Email::new(&channel.name, settings, wording)?),
         Target::Slack(settings) => {
-            Arc::new(slack::Slack::new(http.clone(), settings.clone(), wording))
+            let slack = slack::Slack::new(http.clone(), settings.clone(), wording);
+            Arc::new(slack.heeding(waits))
         }
         Target::WeCom(settings) => {
             Arc::new(wecom::WeCom::new(http.clone(), settings.clone(), wording))
         }
         Target::DingTalk(settings) => Arc::new(dingtalk::DingTalk::new(
+            http.clone(),
+            settings.clone(),
+            wording,
+            Arc::clone(clock),
+        )),
+        Target::Webhook(settings) => Arc::new(webhook::Webhook::new(
             http.clone(),
             settings.clone(),
             wording,

@@ -11,14 +11,18 @@ pub mod rows;
 pub mod split;
 pub mod value;
 pub mod view;
+mod why;
 pub mod words;
 
+mod examine;
 #[cfg(test)]
 pub(crate) mod sample;
+pub(crate) mod specimen;
 #[cfg(test)]
 mod tests;
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -26,15 +30,32 @@ use tera::{Context, Kwargs, State, StringInput, Tera, Value};
 use tokio::time::Instant;
 
 use self::escape::{Dialect, escape, escape_code, tera_escape};
+pub use self::examine::{Examined, Fault, examine};
 use self::view::View;
 use crate::config::channel::Locale;
 
 /// Longest template source, in bytes.
 const MAX_SOURCE: usize = 50_000;
-/// Longest text a template may make, in bytes: a thousand alerts of a kilobyte.
-const MAX_OUTPUT: usize = 4 << 20;
-/// How long it may take.
-const MAX_TIME: Duration = Duration::from_millis(200);
+
+/// What rendering one message may use up.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Longest text, in bytes.
+    output: usize,
+    time: Duration,
+}
+
+/// The shipped templates word whatever comes: a thousand alerts of a kilobyte, on a machine that
+/// has little time for it.
+const SHIPPED: Bounds = Bounds {
+    output: 4 << 20,
+    time: Duration::from_secs(10),
+};
+/// Above this a shipped template takes an own one's place.
+const OWN: Bounds = Bounds {
+    output: 64 << 10,
+    time: Duration::from_secs(1),
+};
 
 /// Language and time of a channel.
 #[derive(Debug, Clone)]
@@ -127,6 +148,8 @@ struct Template {
     dialect: Dialect,
     name: &'static str,
     tera: Tera,
+    /// It was too slow once: it is not tried again before the configuration is read again.
+    given_up: AtomicBool,
 }
 
 impl Renderer {
@@ -168,13 +191,22 @@ impl Renderer {
             name: "view".to_owned(),
             why: error.to_string(),
         })?;
-        if let Some(own) = self.own.iter().find(|template| template.dialect == dialect) {
-            match run(own, &context) {
+        let own = self.own.iter().find(|own| own.dialect == dialect);
+        if let Some(own) = own.filter(|own| !own.given_up.load(Ordering::Relaxed)) {
+            let began = Instant::now();
+            match run(own, &context, OWN) {
                 Ok(text) => return Ok(text),
                 Err(error) => tracing::error!(
                     template.name = own.name,
                     "own template failed, the shipped one is used: {error}"
                 ),
+            }
+            if began.elapsed() > OWN.time {
+                own.given_up.store(true, Ordering::Relaxed);
+                tracing::error!(
+                    template.name = own.name,
+                    "own template is too slow: the shipped one is used until the next reload"
+                );
             }
         }
         self.shipped
@@ -183,21 +215,7 @@ impl Renderer {
             .ok_or_else(|| RenderError::Unknown {
                 name: format!("{dialect:?}"),
             })
-            .and_then(|template| run(template, &context))
-    }
-
-    /// Renders with an operator's template only, for `check`.
-    ///
-    /// # Errors
-    /// When it fails with these facts.
-    pub fn try_own(&self, view: &View) -> Result<(), RenderError> {
-        let context = Context::from_serialize(view).map_err(|error| RenderError::Tera {
-            name: "view".to_owned(),
-            why: error.to_string(),
-        })?;
-        self.own
-            .iter()
-            .try_for_each(|own| run(own, &context).map(drop))
+            .and_then(|template| run(template, &context, SHIPPED))
     }
 }
 
@@ -253,6 +271,7 @@ fn template(dialect: Dialect, name: &'static str, source: &str) -> Result<Templa
         dialect,
         name,
         tera,
+        given_up: AtomicBool::new(false),
     })
 }
 
@@ -265,10 +284,12 @@ fn code(dialect: Dialect, text: &str) -> String {
     }
 }
 
-fn run(template: &Template, context: &Context) -> Result<String, RenderError> {
+fn run(template: &Template, context: &Context, bounds: Bounds) -> Result<String, RenderError> {
     let mut out = Bounded {
         text: Vec::with_capacity(2048),
-        until: Instant::now() + MAX_TIME,
+        until: Instant::now() + bounds.time,
+        most: bounds.output,
+        refused: None,
     };
     let why = |why: String| RenderError::Tera {
         name: template.name.to_owned(),
@@ -277,7 +298,7 @@ fn run(template: &Template, context: &Context) -> Result<String, RenderError> {
     template
         .tera
         .render_to(template.name, context, &mut out)
-        .map_err(|error| why(error.to_string()))?;
+        .map_err(|error| why(out.refused.map_or_else(|| error.to_string(), str::to_owned)))?;
     let text = String::from_utf8(out.text).map_err(|error| why(error.to_string()))?;
     Ok(tidy(template.dialect, &text))
 }
@@ -287,15 +308,25 @@ fn run(template: &Template, context: &Context) -> Result<String, RenderError> {
 struct Bounded {
     text: Vec<u8>,
     until: Instant,
+    most: usize,
+    /// Why it refused to grow.
+    refused: Option<&'static str>,
+}
+
+impl Bounded {
+    fn refuse(&mut self, why: &'static str) -> std::io::Error {
+        self.refused = Some(why);
+        std::io::Error::other(why)
+    }
 }
 
 impl Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.text.len() + bytes.len() > MAX_OUTPUT {
-            return Err(std::io::Error::other("it makes too much text"));
+        if self.text.len() + bytes.len() > self.most {
+            return Err(self.refuse("it makes too much text"));
         }
         if Instant::now() > self.until {
-            return Err(std::io::Error::other("it takes too long"));
+            return Err(self.refuse("it takes too long"));
         }
         self.text.extend_from_slice(bytes);
         Ok(bytes.len())

@@ -2,12 +2,15 @@
 
 use serde::Serialize;
 
-use super::value::{line, local, measured};
-use super::view::is_full;
+use super::value::{line, local, measured, shorten};
+use super::view::{is_full, kind_word};
 use super::words::Words;
-use super::{ChartPlace, Voice};
+use super::{ChartPlace, Voice, why};
 use crate::domain::deployment::Phase;
-use crate::domain::notice::{Notice, NoticeKind, Told};
+use crate::domain::notice::{Digest, Notice, NoticeKind, Told};
+
+/// Instances a line of a digest names before it counts.
+const NAMED_INSTANCES: usize = 5;
 
 /// A labelled fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,7 +51,13 @@ pub(super) fn of(
     hosts: usize,
 ) -> Vec<Row> {
     let mut rows = Rows(Vec::with_capacity(16));
+    if let Some(digest) = &notice.digest {
+        merged(&mut rows, digest, w);
+        return rows.0;
+    }
     if is_full(notice.kind) {
+        // Why somebody is needed comes before what it is about.
+        execution(&mut rows, notice, w);
         what(&mut rows, notice, voice, w);
         place(&mut rows, notice, w, hosts);
         how_bad(&mut rows, notice, w, chart);
@@ -65,12 +74,41 @@ pub(super) fn of(
         }
     }
     if let Some(told) = &notice.decision {
-        decision(&mut rows, told, notice, w);
+        decision(&mut rows, told, notice, voice, w);
     }
     if let Some(incident) = &notice.incident {
         rows.code(w.incident, incident.as_str());
     }
     rows.0
+}
+
+/// A line each: what, how often, where.
+fn merged(rows: &mut Rows, digest: &Digest, w: &Words) {
+    rows.text(w.merged, format!("{} ({})", digest.messages, w.at_limit));
+    for it in &digest.lines {
+        let mut label = kind_word(it.kind, it.status, w).to_owned();
+        // Follow-ups have no severity of their own.
+        if it.kind == NoticeKind::Alert {
+            label = format!("{label} {}", it.severity);
+        }
+        let mut value = it.name.clone();
+        if it.count > 1 {
+            value = format!("{value} ×{}", it.count);
+        }
+        if !it.place.is_empty() {
+            value = format!("{value} ({})", it.place);
+        }
+        if !it.instances.is_empty() {
+            let named = it.instances.iter().take(NAMED_INSTANCES);
+            let named: Vec<&str> = named.map(String::as_str).collect();
+            value = format!("{value}: {}", named.join(", "));
+            let rest = it.count.saturating_sub(named.len() as u64);
+            if rest > 0 {
+                value = format!("{value}, +{rest}");
+            }
+        }
+        rows.text(&shorten(&line(&label), 60), shorten(&line(&value), 240));
+    }
 }
 
 fn what(rows: &mut Rows, notice: &Notice, voice: &Voice, w: &Words) {
@@ -177,7 +215,7 @@ fn value(rows: &mut Rows, notice: &Notice, w: &Words) {
     );
 }
 
-fn decision(rows: &mut Rows, told: &Told, notice: &Notice, w: &Words) {
+fn decision(rows: &mut Rows, told: &Told, notice: &Notice, voice: &Voice, w: &Words) {
     let verdict = match told.verdict.as_str() {
         "notify" => w.notify,
         "hold" => w.hold,
@@ -197,13 +235,17 @@ fn decision(rows: &mut Rows, told: &Told, notice: &Notice, w: &Words) {
     };
     rows.text(w.decision, verdict);
     if is_full(notice.kind) || notice.execution.is_none() {
-        rows.text(w.why, &told.why);
+        let why = why::told(voice.locale, told);
+        rows.text(w.why, why);
         if let Some(rule) = &told.rule {
             rows.text(w.rule, rule);
         }
     }
     if let Some(target) = &told.target {
         rows.code(w.target, target.as_str());
+    }
+    if is_full(notice.kind) {
+        rows.text(w.suspects, told.suspects.join(", "));
     }
 }
 

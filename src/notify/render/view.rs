@@ -10,7 +10,7 @@ use super::value::{hex, line, local, shorten};
 use super::words::Words;
 use super::{ChartPlace, Voice};
 use crate::domain::alert::{AlertStatus, Labels};
-use crate::domain::notice::{AlertLine, Link, Notice, NoticeKind};
+use crate::domain::notice::{AlertLine, Digest, Link, Notice, NoticeKind};
 
 /// Longest headline, in characters; Slack's header block takes 150.
 const HEADLINE: usize = 140;
@@ -85,7 +85,10 @@ impl View {
         let place: Vec<String> = place.into_iter().flatten().collect();
         let place = place.join(" ");
         let state = state(notice, w);
-        let subject = shorten(&line(&notice.subject), HEADLINE);
+        let subject = match &notice.digest {
+            Some(digest) => tally(digest, w),
+            None => shorten(&line(w.subject(&notice.subject)), HEADLINE),
+        };
         let mut headline = format!("{state}: {subject}");
         if !place.is_empty() {
             headline = format!("{headline} ({place})");
@@ -114,7 +117,7 @@ impl View {
                 .links
                 .iter()
                 .map(|link| Link {
-                    text: line(&link.text),
+                    text: link_text(&link.text, w),
                     url: link.url.clone(),
                 })
                 .collect(),
@@ -130,7 +133,10 @@ impl View {
 
 /// Alerts and pages tell everything; follow-ups lean on the message before them.
 pub(super) fn is_full(kind: NoticeKind) -> bool {
-    matches!(kind, NoticeKind::Alert | NoticeKind::HoldPage)
+    matches!(
+        kind,
+        NoticeKind::Alert | NoticeKind::HoldPage | NoticeKind::ApprovalWanted
+    )
 }
 
 fn lists_alerts(kind: NoticeKind) -> bool {
@@ -140,8 +146,10 @@ fn lists_alerts(kind: NoticeKind) -> bool {
 /// Whether a message calls people by their mention: something burns or waits.
 pub fn calls_people(notice: &Notice) -> bool {
     match notice.kind {
-        NoticeKind::Alert => notice.status == AlertStatus::Firing,
-        NoticeKind::HoldPage => true,
+        NoticeKind::Alert | NoticeKind::OwnTrouble | NoticeKind::Digest => {
+            notice.status == AlertStatus::Firing
+        }
+        NoticeKind::HoldPage | NoticeKind::ApprovalWanted => true,
         _ => false,
     }
 }
@@ -160,17 +168,40 @@ pub fn reference(notice: &Notice) -> String {
     )
 }
 
-fn state(notice: &Notice, w: &Words) -> String {
-    let word = match notice.kind {
-        NoticeKind::Alert if notice.status == AlertStatus::Firing => w.firing,
+/// A kind of message in a word.
+pub(super) fn kind_word(kind: NoticeKind, status: AlertStatus, w: &Words) -> &'static str {
+    match kind {
+        NoticeKind::Alert if status == AlertStatus::Firing => w.firing,
         NoticeKind::Alert => w.resolved,
         NoticeKind::HoldPage => w.hold_page,
+        NoticeKind::ApprovalWanted => w.approval_wanted,
+        NoticeKind::ApprovalSettled => w.approval_settled,
         NoticeKind::RollbackStarted => w.rollback_started,
         NoticeKind::RollbackFinished => w.rollback_finished,
         NoticeKind::Recovery => w.recovery,
         NoticeKind::Report => w.report,
+        NoticeKind::OwnTrouble if status == AlertStatus::Resolved => w.resolved,
         NoticeKind::OwnTrouble => w.own_trouble,
-    };
+        NoticeKind::Digest => w.digest,
+    }
+}
+
+/// How many alerts of each state a digest stands for.
+fn tally(digest: &Digest, w: &Words) -> String {
+    let counts = [(w.firing, digest.firing), (w.resolved, digest.resolved)];
+    let counts = counts.iter().filter(|(_, count)| *count > 0);
+    let counts: Vec<String> = counts
+        .map(|(word, count)| format!("{word} {count}"))
+        .collect();
+    if counts.is_empty() {
+        format!("{} {}", w.merged, digest.messages)
+    } else {
+        counts.join(", ")
+    }
+}
+
+fn state(notice: &Notice, w: &Words) -> String {
+    let word = kind_word(notice.kind, notice.status, w);
     if notice.decision.as_ref().is_some_and(|told| told.shadow) {
         format!("[{}] {word}", w.shadow_tag)
     } else {
@@ -180,10 +211,16 @@ fn state(notice: &Notice, w: &Words) -> String {
 
 fn tone(notice: &Notice) -> &'static str {
     match notice.kind {
-        NoticeKind::Alert | NoticeKind::Recovery if notice.status == AlertStatus::Resolved => {
+        NoticeKind::Alert | NoticeKind::Recovery | NoticeKind::OwnTrouble | NoticeKind::Digest
+            if notice.status == AlertStatus::Resolved =>
+        {
             "good"
         }
-        NoticeKind::Alert | NoticeKind::HoldPage | NoticeKind::OwnTrouble => "bad",
+        NoticeKind::Alert
+        | NoticeKind::HoldPage
+        | NoticeKind::ApprovalWanted
+        | NoticeKind::OwnTrouble
+        | NoticeKind::Digest => "bad",
         NoticeKind::RollbackFinished => {
             match notice.execution.as_ref().and_then(|e| e.status.as_deref()) {
                 Some("SUCCEEDED") => "good",
@@ -191,7 +228,10 @@ fn tone(notice: &Notice) -> &'static str {
                 None => "wait",
             }
         }
-        NoticeKind::Recovery | NoticeKind::RollbackStarted | NoticeKind::Report => "wait",
+        NoticeKind::ApprovalSettled
+        | NoticeKind::Recovery
+        | NoticeKind::RollbackStarted
+        | NoticeKind::Report => "wait",
     }
 }
 
@@ -205,6 +245,15 @@ fn alert_view(alert: &AlertLine, notice: &Notice, voice: &Voice, w: &Words) -> A
         since: local(alert.starts_at, &voice.time_zone).unwrap_or_default(),
         message: line(&alert.message),
         labels: labels(&alert.labels, notice),
+    }
+}
+
+/// Our own links' words in the channel's language.
+fn link_text(text: &str, w: &Words) -> String {
+    match text {
+        Link::INCIDENT => w.incident.to_owned(),
+        Link::APPROVE => w.approve_or_deny.to_owned(),
+        other => line(other),
     }
 }
 

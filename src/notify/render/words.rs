@@ -23,12 +23,28 @@ words! {
     firing: "FIRING", "告警触发";
     resolved: "RESOLVED", "告警恢复";
     hold_page: "HOLD: A PERSON IS NEEDED", "暂停：需要人工处理";
+    approval_wanted: "APPROVAL WANTED", "等待人工批准";
+    approval_settled: "APPROVAL", "批准结果";
     rollback_started: "ROLLBACK STARTED", "回滚已开始";
     rollback_finished: "ROLLBACK FINISHED", "回滚已结束";
     recovery: "RECOVERY", "恢复情况";
     report: "REPORT", "报告";
     own_trouble: "BACKSTOP HAS TROUBLE", "Backstop 自身故障";
+    digest: "DIGEST", "告警汇总";
     shadow_tag: "SHADOW", "影子模式";
+    // Subjects of what Backstop itself begins.
+    waits_long: "a rollback has been waiting for long", "有回滚等待已久";
+    wait_decided: "a waiting rollback was decided", "等待中的回滚已有结论";
+    asks: "roll back?", "是否回滚？";
+    approved: "approved", "已批准";
+    denied: "denied", "已拒绝";
+    unanswered_held: "nobody answered, it stays held", "无人答复，继续暂停";
+    unanswered_done: "nobody answered, it is done", "无人答复，按规则执行";
+    channel_refuses: "a channel refuses messages", "有渠道拒收消息";
+    self_test_lost: "the self-test does not come through", "自检未能走通";
+    self_test_back: "the self-test comes through again", "自检已恢复";
+    bad_is_back: "a bad release is back", "有问题的版本再次上线";
+    budget_spent: "more services want a rollback than the budget allows", "需要回滚的服务超出自动回滚限额";
     // Row labels.
     severity: "Severity", "级别";
     service: "Service", "服务";
@@ -46,6 +62,7 @@ words! {
     why: "Why", "原因";
     rule: "Rule", "规则";
     target: "Back to", "回滚到";
+    suspects: "Deployed shortly before, too", "此前不久也有部署";
     incident: "Incident", "事件";
     execution: "Execution", "执行";
     status: "Status", "状态";
@@ -55,6 +72,8 @@ words! {
     stale: "Catalog", "目录数据";
     alerts: "Alerts", "告警列表";
     links: "Links", "链接";
+    approve_or_deny: "Approve or deny", "批准或拒绝";
+    merged: "Messages merged", "合并消息";
     reference: "Ref", "参考";
     // Values.
     canary: "canary", "金丝雀";
@@ -72,11 +91,32 @@ words! {
     chart_follows: "see the picture", "见图";
     chart_late: "it was not drawn in time", "未能及时生成";
     chart_no_url: "this channel needs web.external_url to show it", "该渠道需要配置 web.external_url 才能显示";
+    at_limit: "the channel is at its limit", "该渠道已达发送频率上限";
     as_of: "as of", "截至";
     footer: "Sent by Backstop. Answers to this message are not read.", "由 Backstop 发送，回复不会被阅读。";
 }
 
 impl Words {
+    /// A subject of Backstop's own in this language; any other text stays as it is.
+    pub fn subject<'a>(&'a self, text: &'a str) -> &'a str {
+        let own: [fn(&Self) -> &'static str; 12] = [
+            |w| w.waits_long,
+            |w| w.wait_decided,
+            |w| w.asks,
+            |w| w.approved,
+            |w| w.denied,
+            |w| w.unanswered_held,
+            |w| w.unanswered_done,
+            |w| w.channel_refuses,
+            |w| w.self_test_lost,
+            |w| w.self_test_back,
+            |w| w.bad_is_back,
+            |w| w.budget_spent,
+        ];
+        let known = own.iter().find(|word| word(&EN) == text);
+        known.map_or(text, |word| word(self))
+    }
+
     /// The words of a language.
     pub fn of(locale: Locale) -> &'static Self {
         match locale {

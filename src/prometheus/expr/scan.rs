@@ -204,6 +204,27 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
+/// What stands between the brackets of every call of `function`.
+pub(super) fn calls<'a>(text: &'a str, function: &str) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    let mut before = ' ';
+    for place in places(text).unwrap_or_default() {
+        let starts = !place.quoted && !is_name(before);
+        before = place.character;
+        let rest = text.get(place.at..).filter(|_| starts);
+        let rest = rest.and_then(|rest| rest.strip_prefix(function));
+        let Some(tail) = rest
+            .map(str::trim_start)
+            .filter(|tail| tail.starts_with('('))
+        else {
+            continue;
+        };
+        let end = closing(tail).unwrap_or_default();
+        found.extend(tail.get(1..end.saturating_sub(1)));
+    }
+    found
+}
+
 /// An operand without the modifiers of its operator: `bool`, `on (…)`, `group_left (…)` and so on.
 pub(super) fn without_matching(operand: &str) -> Option<&str> {
     let mut rest = operand.trim();

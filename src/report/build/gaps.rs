@@ -31,6 +31,7 @@ pub(super) fn list(record: &Record) -> Vec<Gap> {
     section("Rollback log", &record.rollback_log, &mut gaps);
     section("Hosts", &record.hosts, &mut gaps);
     section("Messages", &record.messages, &mut gaps);
+    section("Decisions and holds", &record.judged, &mut gaps);
     gaps
 }
 

@@ -21,11 +21,7 @@ pub(super) fn impact(input: &Input, moments: &Moments) -> Impact {
         Some(hosts) if !hosts.is_empty() => Some(hosts.len()),
         _ => (!in_scope.is_empty()).then_some(in_scope.len()),
     };
-    let fleet = input
-        .deployment
-        .as_ref()
-        .map(|deployment| distinct(&deployment.target_hosts).len())
-        .filter(|fleet| *fleet > 0);
+    let fleet = Some(fleet(input).len()).filter(|fleet| *fleet > 0);
     let over = incident.finished.as_ref().is_some_and(|end| end.succeeded);
     let until = if over {
         moments.finished
@@ -67,6 +63,14 @@ fn reached(deployment: &Deployment) -> BTreeSet<&Host> {
         .collect()
 }
 
-fn distinct(hosts: &[Host]) -> BTreeSet<&Host> {
-    hosts.iter().collect()
+/// Hosts the deployment was meant for: those of its document, which may know only the batches that
+/// were announced, and those of the stages that were still to come.
+fn fleet(input: &Input) -> BTreeSet<&Host> {
+    let Some(deployment) = &input.deployment else {
+        return BTreeSet::new();
+    };
+    let log = input.deploy_log.value();
+    let stages = log.into_iter().flat_map(|log| &log.stages);
+    let stages = stages.flat_map(|stage| &stage.hosts);
+    deployment.target_hosts.iter().chain(stages).collect()
 }

@@ -17,7 +17,7 @@ use super::parts::Section;
 use super::record::{AlertRow, FORMAT, Header, NamedLink, Record, Standing};
 use super::text::Text;
 use super::words::known;
-use crate::domain::alert::{Alert, AlertStatus, Source};
+use crate::domain::alert::{Alert, AlertStatus, Source, severity_rank};
 use crate::domain::decision::Scope;
 use crate::domain::lane::{Ending, Incident, LaneEvent, Stage};
 use crate::domain::notice::Link;
@@ -50,6 +50,7 @@ pub fn record(mut input: Input) -> Record {
         timeline,
         hosts: input.hosts,
         messages: input.messages,
+        judged: input.judged,
         follow_ups,
         missing: Vec::new(),
         links: input.links.iter().filter_map(link).collect(),
@@ -140,22 +141,11 @@ fn standing(incident: &Incident) -> Standing {
     }
 }
 
-/// The order in which the field ranks severities; unknown words rank below all of these.
-const SEVERITIES: [&str; 7] = [
-    "page", "critical", "error", "high", "warning", "info", "none",
-];
-
 fn worst_severity(alerts: &[Alert]) -> Option<Text> {
-    let rank = |word: &str| {
-        SEVERITIES
-            .iter()
-            .position(|known| known.eq_ignore_ascii_case(word))
-            .unwrap_or(SEVERITIES.len())
-    };
     alerts
         .iter()
         .map(Alert::severity)
-        .min_by_key(|word| rank(word))
+        .min_by_key(|word| severity_rank(word))
         .map(Text::from)
 }
 
@@ -190,18 +180,22 @@ fn source(source: Source) -> &'static str {
     }
 }
 
-/// Only addresses a browser may open, and none that carry credentials.
 fn link(link: &Link) -> Option<NamedLink> {
-    let mut url = Url::parse(&link.url).ok()?;
+    Some(NamedLink {
+        text: link.text.as_str().into(),
+        url: address(&link.url)?,
+    })
+}
+
+/// Only addresses a browser may open, and none that carry credentials.
+fn address(text: &str) -> Option<String> {
+    let mut url = Url::parse(text).ok()?;
     if !matches!(url.scheme(), "http" | "https") {
         return None;
     }
     url.set_username("").ok()?;
     url.set_password(None).ok()?;
-    Some(NamedLink {
-        text: link.text.as_str().into(),
-        url: Text::from(url.as_str()).to_string(),
-    })
+    Some(Text::from(url.as_str()).to_string())
 }
 
 /// The log of an execution, when it is the one of this incident.

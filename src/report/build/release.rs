@@ -1,6 +1,7 @@
 //! The bad release against the one that is gone back to.
 
 use super::super::input::Input;
+use super::super::parts::{Commit, Section};
 use super::super::record::{Change, ReleaseFacts};
 use super::super::text::Text;
 use super::super::words::known;
@@ -16,8 +17,17 @@ pub(super) fn change(input: &Input) -> Change {
     Change {
         from: facts(&incident.opened.release_id, input.from.as_ref()),
         target: facts(target, input.target.as_ref()),
-        commits: input.commits.clone(),
+        commits: openable(input.commits.clone()),
+        compare: input.compare.as_ref().and_then(super::link),
     }
+}
+
+/// Commits whose pages a browser may open; the others without a page.
+fn openable(mut commits: Section<Vec<Commit>>) -> Section<Vec<Commit>> {
+    for commit in commits.value_mut().into_iter().flatten() {
+        commit.url = commit.url.take().and_then(|url| super::address(&url));
+    }
+    commits
 }
 
 fn facts(id: &ReleaseId, release: Option<&Release>) -> ReleaseFacts {

@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 
 use super::super::input::Input;
-use super::super::parts::ExecutionLog;
+use super::super::parts::{ExecutionLog, JudgedLine, Judging};
 use super::super::record::Row;
 use super::super::text::Text;
 use super::super::words::{self, count, duration, known, scope as scope_words, seconds};
 use super::clocks::Moments;
 use super::{ended, source};
 use crate::domain::deployment::Deployment;
-use crate::domain::lane::{Ending, LaneEntry, LaneEvent, Opened, Origin};
+use crate::domain::lane::{Answer, Ending, LaneEntry, LaneEvent, Opened, Origin, Via};
 
 const GATEWAY: &str = "Backstop";
 const SPINNAKER: &str = "Spinnaker";
@@ -45,6 +45,9 @@ pub(super) fn rows(input: &Input, moments: &Moments) -> Vec<Row> {
         GATEWAY,
         "the alert was received".to_owned(),
     );
+    for line in input.judged.value().into_iter().flatten() {
+        rows.add(line.at, GATEWAY, judged(line));
+    }
     for entry in &input.incident.events {
         rows.lane(entry);
     }
@@ -160,6 +163,19 @@ impl Rows {
     }
 }
 
+fn judged(line: &JudgedLine) -> String {
+    let why = line.why.line(QUOTED);
+    match &line.what {
+        Judging::Decided { verdict, shadow } => {
+            let verdict = verdict.replace('_', " ");
+            let shadow = if *shadow { " (shadow: not done)" } else { "" };
+            format!("judged the accusation: {verdict}{shadow}: {why}")
+        }
+        Judging::Paged => format!("people were paged about the hold: {why}"),
+        Judging::HoldEnded => format!("the hold ended: {why}"),
+    }
+}
+
 fn opened(opened: &Opened) -> String {
     let by = match &opened.origin {
         Origin::Automatic => opened.decision.rule.as_ref().map_or_else(
@@ -183,6 +199,16 @@ fn opened(opened: &Opened) -> String {
 fn progress(event: &LaneEvent) -> String {
     match event {
         LaneEvent::Batch { .. } | LaneEvent::Opened(_) => String::new(),
+        LaneEvent::Asked(asked) => format!(
+            "people were asked whether to take {} back to {}",
+            scope_words(&asked.scope),
+            asked.target
+        ),
+        LaneEvent::Approved { answer, .. } => answered("approved it", answer),
+        LaneEvent::Denied { answer, .. } => answered("said no", answer),
+        LaneEvent::Cleared { answer, .. } => answered("took the no back", answer),
+        LaneEvent::Expired { .. } => "nobody answered in time".to_owned(),
+        LaneEvent::Lapsed { why, .. } => format!("the question fell away: {why}"),
         LaneEvent::Claimed { owner, .. } => format!("replica {owner} took the incident in hand"),
         LaneEvent::Submitting { attempt, plan, .. } => format!(
             "asking Spinnaker to run {}/{} (attempt {attempt})",
@@ -230,6 +256,14 @@ fn progress(event: &LaneEvent) -> String {
             format!("closed as {}{}", self::ending(ending), tail(why))
         }
     }
+}
+
+fn answered(what: &str, answer: &Answer) -> String {
+    let via = match &answer.via {
+        Via::Token => String::new(),
+        Via::Link { channel, .. } => format!(" by the link sent to {channel}"),
+    };
+    format!("{} {what}{via}: \"{}\"", answer.by, answer.reason)
 }
 
 fn tail(detail: &str) -> String {

@@ -241,12 +241,21 @@ fn change(record: &Record) -> Markup {
                 Some(commits) if commits.is_empty() => p.soft { "None." },
                 Some(commits) => ul { @for commit in commits {
                     li {
-                        code { (commit.short()) } " " (commit.title)
+                        @if !commit.id.is_empty() {
+                            @match &commit.url {
+                                Some(url) => a href=(url) rel="noopener noreferrer" { code { (commit.short()) } },
+                                None => code { (commit.short()) },
+                            } " "
+                        }
+                        (commit.title)
                         @if let Some(author) = &commit.author { span.soft { " · " (author) } }
                         @if let Some(at) = commit.at { span.soft { " · " (when(Some(at))) } }
                     }
                 } },
                 None => {},
+            }
+            @if let Some(compare) = &record.change.compare {
+                p { "All of it: " a href=(compare.url) rel="noopener noreferrer" { (compare.text) } }
             }
         },
     )

@@ -315,8 +315,18 @@ impl Page {
             let author = commit.author.as_ref().map_or_else(String::new, |author| {
                 format!(" ({})", prose(author.as_str()))
             });
-            let id = code(&commit.short());
-            self.line(&format!("- {id} {}{author}", prose(commit.title.as_str())));
+            let id = match (&commit.url, commit.id.is_empty()) {
+                (_, true) => String::new(),
+                (None, false) => format!("{} ", code(&commit.short())),
+                (Some(url), false) => {
+                    format!("[{}]({}) ", prose(&commit.short()), address(url))
+                }
+            };
+            self.line(&format!("- {id}{}{author}", prose(commit.title.as_str())));
+        }
+        if let Some(compare) = &record.change.compare {
+            let text = prose(compare.text.as_str());
+            self.line(&format!("\nAll of it: [{text}]({})", address(&compare.url)));
         }
     }
 
@@ -344,7 +354,14 @@ impl Page {
             words::time_or_unknown(log.started),
             words::time_or_unknown(log.finished)
         ));
-        self.table(&["Stage", "Status", "Started", "Took", "What it said"]);
+        self.table(&[
+            "Stage",
+            "Status",
+            "Started",
+            "Took",
+            "Hosts",
+            "What it said",
+        ]);
         for stage in &log.stages {
             let took = stage.started.zip(stage.finished).map_or_else(
                 || "unknown".to_owned(),
@@ -354,11 +371,18 @@ impl Page {
                 .message
                 .as_ref()
                 .map_or_else(String::new, |text| text.line(QUOTED));
+            let hosts: Vec<String> = stage
+                .hosts
+                .iter()
+                .take(LISTED)
+                .map(|host| code(host.as_str()))
+                .collect();
             self.row(&[
                 prose(stage.name.as_str()),
                 prose(stage.status.as_str()),
                 words::time_or_unknown(stage.started),
                 took,
+                hosts.join(" "),
                 prose(&message),
             ]);
         }

@@ -95,8 +95,13 @@ fn poisoned(text: &str) -> Input {
             author: Some(value.clone()),
             title: value.clone(),
             at: None,
+            url: Some(value.to_string()),
         }],
     );
+    input.compare = Some(Link {
+        text: text.to_owned(),
+        url: "javascript:alert(2)".to_owned(),
+    });
     input.links = vec![
         Link {
             text: text.to_owned(),

@@ -410,6 +410,7 @@ fn commits() -> Vec<Commit> {
         author: Some(author.into()),
         title: title.into(),
         at: Some(at(seconds)),
+        url: Some(format!("https://git.example.com/shop/checkout/commit/{id}")),
     };
     vec![
         commit(
@@ -457,6 +458,10 @@ pub(super) fn recovered() -> Input {
         alerts: vec![alert()],
         received_at: Some(at(135)),
         commits: Section::Whole(commits()),
+        compare: Some(Link {
+            text: "v1.7.4...v1.8.0".to_owned(),
+            url: "https://github.com/example/checkout/compare/v1.7.4...v1.8.0".to_owned(),
+        }),
         deploy_log: Section::Whole(deploy_log()),
         rollback_log: Section::Whole(rollback_log()),
         metrics: Section::Whole(vec![metric()]),
@@ -465,6 +470,21 @@ pub(super) fn recovered() -> Input {
             message(141, NoticeKind::RollbackStarted),
             message(217, NoticeKind::RollbackFinished),
             message(336, NoticeKind::Recovery),
+        ]),
+        judged: Section::Whole(vec![
+            JudgedLine {
+                at: at(136),
+                what: Judging::Decided {
+                    verdict: "hold".to_owned(),
+                    shadow: false,
+                },
+                why: "verify: evidence pending".into(),
+            },
+            JudgedLine {
+                at: at(139),
+                what: Judging::HoldEnded,
+                why: format!("incident `{ID}` took over").into(),
+            },
         ]),
         hosts: Section::Whole(hosts()),
         revision: 3,
@@ -477,10 +497,6 @@ pub(super) fn recovered() -> Input {
             Link {
                 text: "Rollback in Spinnaker".to_owned(),
                 url: "https://spinnaker.example.com/#/applications/checkout/executions/01KAZ4ROLLBACK".to_owned(),
-            },
-            Link {
-                text: "Compare v1.7.4...v1.8.0".to_owned(),
-                url: "https://github.com/example/checkout/compare/v1.7.4...v1.8.0".to_owned(),
             },
         ],
     }

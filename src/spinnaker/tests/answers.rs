@@ -72,9 +72,8 @@ fn gate(base: &str, timeout: Duration) -> Gate {
     };
     let base_url = base.parse().unwrap();
     Gate::new(GateSettings {
-        base_url,
-        login,
         timeout,
+        ..GateSettings::new(base_url, login)
     })
     .unwrap()
 }

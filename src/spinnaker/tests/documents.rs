@@ -7,14 +7,15 @@ macro_rules! fixture {
         include_str!(concat!("../../../tests/fixtures/spinnaker/", $name))
     };
 }
+pub(super) use fixture;
 
-fn execution(document: &str) -> Execution {
+pub(super) fn execution(document: &str) -> Execution {
     let body: ExecutionBody = serde_json::from_str(document).unwrap();
     body.into()
 }
 
 /// The execution inside a recorded task document.
-fn execution_of_task(document: &str) -> Execution {
+pub(super) fn execution_of_task(document: &str) -> Execution {
     let task: Value = serde_json::from_str(document).unwrap();
     execution(&task["execution"].to_string())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -11,8 +12,12 @@ use tokio::time::Instant;
 use crate::domain::alert::{AlertStatus, Fingerprint, Labels, Source};
 use crate::domain::decision::{GuardVerdict, Scope};
 use crate::domain::deployment::Strategy;
-use crate::domain::id::{DeploymentId, Env, ExecutionId, Host, IncidentId, ReleaseId, Service};
+use crate::domain::id::{
+    ApprovalId, DeploymentId, Env, ExecutionId, Host, IncidentId, ReleaseId, Service,
+};
+use crate::domain::lane::{Answer, Approval};
 use crate::domain::policy::Mode;
+use crate::explain::Moment;
 use crate::web::access::Caller;
 
 /// Alerts as they came in.
@@ -188,6 +193,49 @@ pub struct ApplyRollback {
     pub caller: Caller,
 }
 
+/// What a person says about a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalVerdict {
+    /// Do it.
+    Approve,
+    /// Don't; binds the deployment and the rule.
+    Deny,
+    /// Take a denial back.
+    Clear,
+}
+
+/// A person's answer to a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerApproval {
+    /// The question.
+    pub id: ApprovalId,
+    /// What it is.
+    pub verdict: ApprovalVerdict,
+    /// Who, how and why.
+    pub answer: Answer,
+}
+
+/// How a question stands after an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ApprovalAnswered {
+    /// The question.
+    pub approval: Approval,
+    /// Whether this answer made it so; false: it was so before.
+    pub recorded: bool,
+}
+
+/// An incident to be given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abandon {
+    /// Which.
+    pub incident: IncidentId,
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub caller: Caller,
+}
+
 /// What a rollback would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RollbackPlan {
@@ -222,6 +270,17 @@ pub struct RollbackOpened {
     pub created: bool,
 }
 
+/// What is to be explained.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Explain {
+    /// What happened to a service around a moment, told in this time zone.
+    Moment(Moment, TimeZone),
+    /// Why an incident was opened, and what came of it.
+    Incident(IncidentId),
+    /// What this body would come to if it were delivered now.
+    Body(Source, Bytes),
+}
+
 /// What of a list is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
@@ -233,8 +292,18 @@ pub struct Filter {
     pub env: Option<Env>,
     /// Of this deployment.
     pub deployment_id: Option<DeploymentId>,
-    /// On this host.
+    /// On this host. Instances only.
     pub host: Option<Host>,
+    /// Not before. This and what follows: decisions only.
+    pub from: Option<Timestamp>,
+    /// Not after.
+    pub to: Option<Timestamp>,
+    /// With this verdict; `rollback` stands for both of them.
+    pub verdict: Option<String>,
+    /// That opened or joined this incident.
+    pub incident: Option<IncidentId>,
+    /// Those behind this one: [`Page::next`] of the page before.
+    pub cursor: Option<String>,
     /// At most so many.
     pub limit: usize,
 }
@@ -251,6 +320,23 @@ pub struct Page<T> {
     pub stale: bool,
     /// Whether there are more than were asked for.
     pub more: bool,
+    /// Where the next page begins, for lists that are read page by page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The same page with each item as something else.
+    #[must_use]
+    pub fn map<U>(self, item: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(item).collect(),
+            as_of: self.as_of,
+            stale: self.stale,
+            more: self.more,
+            next: self.next,
+        }
+    }
 }
 
 /// An alert with what it was joined to.

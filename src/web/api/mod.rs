@@ -4,23 +4,28 @@
 //! task, so a sender that hangs up cancels nothing.
 
 mod bodies;
+mod records;
+mod rules;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::domain::decision::Decision;
-use crate::domain::deployment::{Deployment, Instance};
-use crate::domain::id::{DeploymentId, IncidentId};
-use crate::domain::lane::Incident;
-use crate::domain::release::Release;
+use crate::domain::deployment::Instance;
+use crate::domain::id::{ApprovalId, DeploymentId, Env, IncidentId, Service};
+use crate::domain::lane::{Approval, Incident};
+use crate::domain::record::DecisionRecord;
+use crate::explain::Explanation;
 
 pub use bodies::{
-    Accepted, Admit, Admitted, AlertDelivery, AlertRecord, ApplyRollback, BatchFacts, BatchState,
-    BatchStatus, Expect, Filter, ModeSwitch, Page, ReportFormat, RollbackOpened, RollbackPlan,
-    RollbackRequest, SetMode, StartBatch,
+    Abandon, Accepted, Admit, Admitted, AlertDelivery, AlertRecord, AnswerApproval, ApplyRollback,
+    ApprovalAnswered, ApprovalVerdict, BatchFacts, BatchState, BatchStatus, Expect, Explain,
+    Filter, ModeSwitch, Page, ReportFormat, RollbackOpened, RollbackPlan, RollbackRequest, SetMode,
+    StartBatch,
 };
+pub use records::{Progress, ReleaseRecord};
+pub use rules::{DeploymentState, RulesState, RulesStatus, TargetGroup};
 
 /// Everything behind the routes.
 #[async_trait]
@@ -47,10 +52,20 @@ pub trait Gateway: Send + Sync + 'static {
     /// the world is not as `expect` says, [`Refusal::Denied`] when policy refuses.
     async fn apply_rollback(&self, request: ApplyRollback) -> Result<RollbackOpened, Refusal>;
 
+    /// Records a person's answer to a question. One that stands already in the same sense is no
+    /// conflict; [`Refusal::Conflict`] when it was settled otherwise.
+    async fn answer_approval(&self, request: AnswerApproval) -> Result<ApprovalAnswered, Refusal>;
+    /// A person gives an open incident up: nothing more of it is sent or let in.
+    async fn abandon(&self, request: Abandon) -> Result<Incident, Refusal>;
+    /// Questions to people, newest first.
+    async fn approvals(&self, filter: Filter) -> Result<Page<Approval>, Refusal>;
+    /// One question.
+    async fn approval(&self, id: ApprovalId) -> Result<Approval, Refusal>;
+
     /// Releases, newest first.
-    async fn releases(&self, filter: Filter) -> Result<Page<Release>, Refusal>;
+    async fn releases(&self, filter: Filter) -> Result<Page<ReleaseRecord>, Refusal>;
     /// Deployments, newest first.
-    async fn deployments(&self, filter: Filter) -> Result<Page<Deployment>, Refusal>;
+    async fn deployments(&self, filter: Filter) -> Result<Page<DeploymentState>, Refusal>;
     /// Instance records.
     async fn instances(&self, filter: Filter) -> Result<Page<Instance>, Refusal>;
     /// Alerts, newest first.
@@ -58,7 +73,20 @@ pub trait Gateway: Send + Sync + 'static {
     /// Incidents, newest first.
     async fn incidents(&self, filter: Filter) -> Result<Page<Incident>, Refusal>;
     /// Decisions, newest first.
-    async fn decisions(&self, filter: Filter) -> Result<Page<Decision>, Refusal>;
+    async fn decisions(&self, filter: Filter) -> Result<Page<DecisionRecord>, Refusal>;
+    /// Why something was decided, or why nothing happened. Changes nothing.
+    async fn explain(&self, asked: Explain) -> Result<Explanation, Refusal>;
+    /// The rules that canary vmalerts are to evaluate now, as a file; never an empty one.
+    async fn canary_rules(&self) -> Result<String, Refusal>;
+    /// Hosts at `port`, grouped by what they run; None fits every service and env.
+    async fn targets(
+        &self,
+        service: Option<Service>,
+        env: Option<Env>,
+        port: u16,
+    ) -> Vec<TargetGroup>;
+    /// `deploy_batch_info` and `deploy_instance_info` in Prometheus' text format.
+    async fn info_series(&self) -> String;
     /// One incident.
     async fn incident(&self, id: IncidentId) -> Result<Incident, Refusal>;
     /// The newest report of an incident.

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json as Answer, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{ApiError, Site, id, ordinal};
@@ -70,8 +71,8 @@ async fn cancel(
 }
 
 /// The stage's payload: `{"execution": "${execution.id}"}`.
-#[derive(Deserialize)]
-struct Asking {
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct Asking {
     execution: String,
 }
 

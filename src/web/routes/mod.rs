@@ -1,7 +1,11 @@
 //! The routes, and what every request passes on its way to one.
 
 mod alerts;
+mod approve;
 mod deploy;
+mod discovery;
+pub(super) mod explain;
+mod openapi;
 mod ops;
 mod read;
 mod rollback;
@@ -24,6 +28,8 @@ use super::error::ApiError;
 use super::site::Site;
 use crate::config::AccessScope;
 
+pub use openapi::openapi;
+
 /// Where a request comes from; put in by the server.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
@@ -42,10 +48,17 @@ pub fn router(site: Arc<Site>) -> Router {
     let named = Router::new()
         .route("/charts/{signed}", get(read::chart))
         .route("/style.css", get(read::style))
+        .route("/approve/{signed}", get(approve::page).post(approve::post))
         .merge(scoped(&site, AccessScope::Ingest, alerts::routes()))
         .merge(scoped(&site, AccessScope::Deploy, deploy::routes()))
-        .merge(scoped(&site, AccessScope::Rollback, rollback::routes()))
+        .merge(scoped(
+            &site,
+            AccessScope::Rollback,
+            rollback::routes().merge(approve::routes()),
+        ))
         .merge(scoped(&site, AccessScope::Read, read::routes()))
+        .merge(scoped(&site, AccessScope::Read, explain::routes()))
+        .merge(scoped(&site, AccessScope::Read, discovery::routes()))
         .merge(scoped(
             &site,
             AccessScope::Admin,
@@ -160,14 +173,18 @@ async fn every_request(
     }
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    for (name, value) in [
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
     response
 }
 

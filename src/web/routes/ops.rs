@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Extension, Json as Answer};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{ApiError, Caller, Site};
@@ -54,7 +55,7 @@ pub(super) async fn reload(State(site): State<Arc<Site>>) -> Result<&'static str
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
     #[serde(default)]

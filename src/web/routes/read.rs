@@ -7,11 +7,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json as Answer, Router};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ApiError, Site, id};
-use crate::domain::id::{DeploymentId, Env, Host, IncidentId, ReleaseId, Service};
-use crate::domain::lane::Incident;
+use super::{ApiError, Site, id, openapi};
+use crate::domain::id::{ApprovalId, DeploymentId, Env, Host, IncidentId, ReleaseId, Service};
+use crate::domain::lane::{Approval, Incident};
+use crate::domain::moment;
 use crate::web::api::{Filter, ModeSwitch, Page, ReportFormat};
 use crate::web::pages;
 use crate::web::signed::Purpose;
@@ -43,8 +47,11 @@ pub(super) fn routes() -> Router<Arc<Site>> {
         .route("/api/v1/alerts", list!(alert_records))
         .route("/api/v1/incidents", list!(incidents))
         .route("/api/v1/decisions", list!(decisions))
+        .route("/api/v1/approvals", list!(approvals))
+        .route("/api/v1/approvals/{id}", get(approval))
         .route("/api/v1/incidents/{id}", get(incident))
         .route("/api/v1/mode", get(modes))
+        .route("/api/v1/openapi.json", get(openapi::document))
         .route("/", get(front))
         .route("/incidents/{id}", get(incident_page))
         .route("/incidents/{id}/{report}", get(report))
@@ -53,27 +60,67 @@ pub(super) fn routes() -> Router<Arc<Site>> {
 /// The query of a list.
 struct Asked(Filter);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RawFilter {
+pub(super) struct RawFilter {
+    /// Of this release.
     release_id: Option<String>,
+    /// Of this service.
     service: Option<String>,
+    /// Of this environment.
     env: Option<String>,
+    /// Of this deployment.
     deployment_id: Option<String>,
+    /// On this host; instances only.
     host: Option<String>,
+    /// Not before; decisions only, as all that follows but `limit`.
+    from: Option<String>,
+    /// Not after.
+    to: Option<String>,
+    /// With this verdict.
+    verdict: Option<String>,
+    /// That opened or joined this incident.
+    incident: Option<String>,
+    /// The `next` of the page before.
+    cursor: Option<String>,
+    /// At most so many: 1 to 1000, 100 when left out.
     limit: Option<usize>,
 }
 
-impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Asked {
+/// What a decision's verdict may be asked for as.
+const VERDICTS: [&str; 5] = [
+    "notify",
+    "hold",
+    "rollback",
+    "rollback_batch",
+    "rollback_full",
+];
+
+/// A moment in a query; without an offset it is UTC.
+fn moment(site: &Site, text: &str, name: &str) -> Result<Timestamp, ApiError> {
+    moment::parse(text, site.clock.now(), &TimeZone::UTC)
+        .map_err(|error| ApiError::invalid("invalid_query", "", format!("{name}: {error}")))
+}
+
+impl axum::extract::FromRequestParts<Arc<Site>> for Asked {
     type Rejection = ApiError;
 
     async fn from_request_parts(
         parts: &mut axum::http::request::Parts,
-        state: &S,
+        site: &Arc<Site>,
     ) -> Result<Self, ApiError> {
-        let Query(raw) = Query::<RawFilter>::from_request_parts(parts, state)
+        let Query(raw) = Query::<RawFilter>::from_request_parts(parts, site)
             .await
             .map_err(|error| ApiError::invalid("invalid_query", "", error.body_text()))?;
+        let verdict = raw.verdict.as_deref();
+        if let Some(unknown) = verdict.filter(|verdict| !VERDICTS.contains(verdict)) {
+            let text = format!(
+                "verdict: `{}` is none of {}",
+                unknown.escape_default(),
+                VERDICTS.join(", ")
+            );
+            return Err(ApiError::invalid("invalid_query", "", text));
+        }
         let filter = Filter {
             release_id: raw
                 .release_id
@@ -92,6 +139,17 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Asked {
                 .host
                 .map(|text| id(Host::new(text), "host"))
                 .transpose()?,
+            from: raw
+                .from
+                .map(|text| moment(site, &text, "from"))
+                .transpose()?,
+            to: raw.to.map(|text| moment(site, &text, "to")).transpose()?,
+            incident: raw
+                .incident
+                .map(|text| id(IncidentId::new(text), "incident"))
+                .transpose()?,
+            verdict: raw.verdict,
+            cursor: raw.cursor,
             limit: raw.limit.unwrap_or(LIMIT).clamp(1, MAX_LIMIT),
         };
         Ok(Self(filter))
@@ -109,6 +167,17 @@ async fn find(site: &Site, incident: String) -> Result<Incident, ApiError> {
     let incident = id(IncidentId::new(incident), "incident")?;
     site.call(|gateway| async move { gateway.incident(incident).await })
         .await
+}
+
+async fn approval(
+    State(site): State<Arc<Site>>,
+    Path(approval): Path<String>,
+) -> Result<Answer<Approval>, ApiError> {
+    let approval = id(ApprovalId::new(approval), "approval")?;
+    let found = site
+        .call(|gateway| async move { gateway.approval(approval).await })
+        .await?;
+    Ok(Answer(found))
 }
 
 async fn modes(State(site): State<Arc<Site>>) -> Result<Answer<Vec<ModeSwitch>>, ApiError> {
@@ -197,6 +266,6 @@ pub(super) async fn style() -> impl IntoResponse {
     (headers, pages::STYLE)
 }
 
-fn page(html: String) -> Response {
+pub(super) fn page(html: String) -> Response {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
 }

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Extension, Json as Answer, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{ApiError, Caller, Site};
@@ -19,9 +20,9 @@ pub(super) fn routes() -> Router<Arc<Site>> {
     Router::new().route("/api/v1/rollbacks", post(rollback))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(super) struct Asked {
     service: Service,
     env: Env,
     scope: Scope,

@@ -49,7 +49,7 @@ async fn a_thousand_repeats_are_still_one_message_and_one_incident() {
     let incident = site.closed_incident().await;
     assert_eq!(incident["ending"], "recovered", "{incident:#}");
     for (channel, count) in site.messages_with("FIRING") {
-        assert_eq!(count, 1, "{channel}");
+        assert_eq!(count, 1, "{channel}: {:#?}", site.messages()[channel]);
     }
     assert_eq!(site.touched().len(), 1);
     site.finish().await;

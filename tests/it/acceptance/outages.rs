@@ -83,6 +83,12 @@ async fn a_dead_metrics_store_holds_and_says_so_and_its_return_decides() {
     let decisions = site.decisions().await;
     let said = |word: &str| decisions.iter().any(|one| one.contains(word));
     assert!(said("can't be asked"), "{decisions:#?}");
+    assert!(said("source_down"), "{decisions:#?}");
+    // Asked again and again, and told once.
+    site.held_again(3).await;
+    for (channel, texts) in site.messages() {
+        assert_eq!(texts.len(), 1, "{channel}: {texts:#?}");
+    }
     assert_eq!(site.rollbacks(), Vec::<Value>::new());
     assert_eq!(site.incidents().await, Vec::<Value>::new());
     site.metrics.set_down(false);

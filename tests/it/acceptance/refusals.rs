@@ -53,6 +53,30 @@ async fn an_expression_that_comes_with_the_alert_is_never_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_releases_bad_series_take_nothing_back() {
+    let site = TestGateway::start().await;
+    site.deploy_canary().await;
+    // The hosts of the stable release are bad, the accused one is well.
+    site.metrics.set(&HOSTS[1..], 0.3);
+    let (status, answer) = site.webhook(&canary_alert()).await;
+    assert_eq!(status, 200, "{answer:#}");
+    site.told(ALERT, 1).await;
+    let decisions = site.decisions().await;
+    let said = |word: &str| decisions.iter().any(|one| one.contains(word));
+    assert!(said("holds_for_others"), "{decisions:#?}");
+    site.held_again(2).await;
+    nothing_was_done(&site).await;
+    let resolved = group(&[alert(&labels(HOSTS[0], &[]), false)]);
+    assert_eq!(site.webhook(&resolved).await.0, 200);
+    site.until("the hold's end", || async {
+        site.held().await.is_empty().then_some(())
+    })
+    .await;
+    nothing_was_done(&site).await;
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_accuses_no_single_release_is_told_and_never_acted_on() {
     let site = TestGateway::start().await;
     site.deploy_canary().await;

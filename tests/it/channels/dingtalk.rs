@@ -5,7 +5,7 @@ use backstop::config::channel::{DingTalk as Settings, base_url};
 use backstop::domain::clock::{ManualClock, SharedClock, SystemClock};
 use backstop::domain::secret::Secret;
 use backstop::notify::channel::dingtalk::DingTalk;
-use backstop::notify::channel::{Class, Notifier as _};
+use backstop::notify::channel::{Class, Notifier as _, Outgoing};
 use serde_json::json;
 
 use super::{http, notices, outgoing, wording};
@@ -94,12 +94,13 @@ async fn the_vendor_refuses_what_it_documents() {
     let vendor = Vendor::start(&[(TOKEN, guarded())], Time::real()).await;
     let fine = settings(&vendor, &guarded());
     let notice = notices::firing();
-    for (broken, says) in [
+    for (broken, class, says) in [
         (
             Settings {
                 secret: Some(Secret::new("SECother")),
                 ..fine.clone()
             },
+            Class::Broken,
             "signature",
         ),
         (
@@ -107,6 +108,7 @@ async fn the_vendor_refuses_what_it_documents() {
                 secret: None,
                 ..fine.clone()
             },
+            Class::Retry,
             "time",
         ),
         (
@@ -114,14 +116,12 @@ async fn the_vendor_refuses_what_it_documents() {
                 keyword: None,
                 ..fine.clone()
             },
+            Class::Broken,
             "keyword",
         ),
     ] {
         let error = robot(broken).send(&outgoing(&notice)).await.unwrap_err();
-        assert_eq!(
-            (error.class, error.code.as_str()),
-            (Class::Permanent, "310000")
-        );
+        assert_eq!((error.class, error.code.as_str()), (class, "310000"));
         assert!(error.detail.contains(says), "{error}");
     }
     let unknown = Settings {
@@ -131,7 +131,7 @@ async fn the_vendor_refuses_what_it_documents() {
     let error = robot(unknown).send(&outgoing(&notice)).await.unwrap_err();
     assert_eq!(
         (error.class, error.code.as_str()),
-        (Class::Permanent, "300005")
+        (Class::Broken, "300005")
     );
     assert!(!format!("{error:?}").contains("s3cr3t"));
     assert!(vendor.messages().is_empty());
@@ -156,7 +156,7 @@ async fn a_clock_that_is_off_is_named() {
     let robot = robot_at(settings(&vendor, &guarded()), clock);
     let error = robot.send(&outgoing(&notices::firing())).await.unwrap_err();
     assert!(error.detail.contains("clock"), "{error}");
-    assert_eq!(vendor.bodies().len(), 2, "signed once more, not for ever");
+    assert_eq!(error.class, Class::Retry, "it is signed anew");
 }
 
 #[tokio::test]
@@ -181,13 +181,20 @@ async fn over_the_limit_the_robot_is_mute_for_ten_minutes() {
 }
 
 #[tokio::test]
-async fn words_called_unsafe_go_again_without_markup() {
+async fn words_called_unsafe_are_refused_and_pass_without_markup() {
     let vendor = Vendor::start(&[(TOKEN, Robot::default())], Time::real()).await;
     let robot = robot(settings(&vendor, &Robot::default()));
     vendor.fault(Fault::Answer(
         json!({"errcode": 430_101, "errmsg": "unsafe link"}),
     ));
-    robot.send(&outgoing(&notices::firing())).await.unwrap();
+    let notice = notices::firing();
+    let error = robot.send(&outgoing(&notice)).await.unwrap_err();
+    assert_eq!(error.class, Class::Permanent);
+    let again = Outgoing {
+        plain: true,
+        ..outgoing(&notice)
+    };
+    robot.send(&again).await.unwrap();
     let text = &vendor.messages()[0].text;
     assert!(text.contains("CanaryErrors") && !text.contains("](") && !text.contains("**"));
 }

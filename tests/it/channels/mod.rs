@@ -1,26 +1,28 @@
-//! The four notifiers against services that keep the vendors' limits.
+//! The notifiers against services that keep the vendors' limits.
 
 mod dingtalk;
 mod email;
 mod notices;
 mod slack;
+mod webhook;
 mod wecom;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use backstop::config::channel::{
-    Channel, DingTalk, Email, Locale, Slack, Target, WeCom, base_url, mailbox,
+    Channel, DingTalk, Email, Locale, Slack, Target, WeCom, Webhook, base_url, mailbox,
 };
 use backstop::domain::clock::{SharedClock, SystemClock};
 use backstop::domain::id::ChannelName;
 use backstop::domain::notice::Notice;
 use backstop::domain::secret::Secret;
-use backstop::notify::channel::{Outgoing, Wording, open};
+use backstop::notify::channel::{Calls, Outgoing, Wording, open};
 use backstop::notify::render::{Renderer, Voice};
 
 fn wording() -> Wording {
     Wording {
+        calls: Calls::default(),
         renderer: Arc::new(Renderer::shipped().unwrap()),
         voice: Voice {
             locale: Locale::En,
@@ -45,6 +47,8 @@ fn outgoing(notice: &Notice) -> Outgoing<'_> {
         chart_png: None,
         thread: None,
         resume: None,
+        at_most: u32::MAX,
+        plain: false,
     }
 }
 
@@ -60,11 +64,12 @@ fn channel(target: Target) -> Channel {
         name: ChannelName::new("ops").unwrap(),
         locale: Locale::ZhCn,
         time_zone: jiff::tz::TimeZone::UTC,
+        mention_when: Vec::new(),
         target,
     }
 }
 
-fn targets() -> [(&'static str, Target); 4] {
+fn targets() -> [(&'static str, Target); 5] {
     let secret = || Secret::new("s3cr3t");
     let nowhere = || base_url("http://127.0.0.1:1").unwrap();
     let email = Email {
@@ -96,11 +101,19 @@ fn targets() -> [(&'static str, Target); 4] {
         mention_mobiles: Vec::new(),
         mention_users: Vec::new(),
     };
+    let webhook = Webhook {
+        url: nowhere(),
+        secret: secret(),
+        next_secret: None,
+        bearer: Some(secret()),
+        max_body: 256 << 10,
+    };
     [
         ("email", Target::Email(email)),
         ("slack", Target::Slack(slack)),
         ("wecom", Target::WeCom(wecom)),
         ("dingtalk", Target::DingTalk(dingtalk)),
+        ("webhook", Target::Webhook(webhook)),
     ]
 }
 
@@ -109,7 +122,15 @@ fn a_configured_channel_opens_previews_and_prints_no_secret() {
     let (renderer, clock): (_, SharedClock) = (wording().renderer, Arc::new(SystemClock));
     for (kind, target) in targets() {
         let channel = channel(target);
-        let notifier = open(&channel, &http(), &renderer, &clock).unwrap();
+        let notifier = open(
+            &channel,
+            &http(),
+            &renderer,
+            &clock,
+            &Arc::default(),
+            &Arc::default(),
+        )
+        .unwrap();
         assert_eq!(notifier.kind(), kind);
         let preview = notifier.preview(&outgoing(&notices::firing())).unwrap();
         assert_eq!(preview.len(), 1, "{kind}");
@@ -132,6 +153,7 @@ fn a_receipt_survives_being_written_down() {
             channel: "C1".into(),
             ts: "1.1".into(),
             file: None,
+            shows_state: true,
         },
         Proof::Email {
             message_id: "a@b".into(),
@@ -145,12 +167,16 @@ fn a_receipt_survives_being_written_down() {
         Proof::Bot {
             reference: "#123456".into(),
         },
+        Proof::Webhook {
+            ids: vec!["01a2-1".into()],
+        },
     ];
     for proof in proofs {
         let receipt = Receipt {
             parts: 2,
             chart_bytes: Some(9),
             notes: Vec::new(),
+            merged: 3,
             proof,
         };
         let written = serde_json::to_string(&receipt).unwrap();

@@ -189,6 +189,25 @@ async fn follow_ups_stand_in_the_thread_and_a_new_state_rewrites_its_head() {
 }
 
 #[tokio::test]
+async fn an_alert_that_a_rollback_overtook_stands_beside_it_for_all_to_see() {
+    let vendor = vendor().await;
+    let bot = bot(&vendor);
+    let started = notices::finished();
+    let root = bot.send(&outgoing(&started)).await.unwrap();
+    let notice = notices::firing();
+    bot.send(&Outgoing {
+        thread: Some(&root),
+        ..outgoing(&notice)
+    })
+    .await
+    .unwrap();
+    let posted = vendor.posted();
+    assert_eq!(posted.len(), 2);
+    assert_eq!(posted[0].edits, 0, "what a rollback said stays said");
+    assert_eq!(posted[1].body["reply_broadcast"], json!(true));
+}
+
+#[tokio::test]
 async fn a_head_that_is_gone_is_noted_and_nothing_more() {
     let vendor = vendor().await;
     let bot = bot(&vendor);
@@ -251,7 +270,9 @@ async fn a_message_cut_in_the_middle_goes_on_in_its_thread() {
         ..outgoing(&notice)
     };
     assert_eq!(bot.parts(&rest), all - 1);
-    assert_eq!(bot.send(&rest).await.unwrap().parts, all);
+    // Another replica goes on: this one was told to wait.
+    let receipt = self::bot(&vendor).send(&rest).await.unwrap();
+    assert_eq!(receipt.parts, all);
     let posted = vendor.posted();
     assert_eq!(posted.len(), usize::try_from(all).unwrap());
     for (n, part) in posted.iter().enumerate() {
@@ -327,8 +348,12 @@ async fn too_many_messages_wait_as_long_as_slack_says() {
         wait <= Duration::from_mins(1) && wait > Duration::from_secs(30),
         "{wait:?}"
     );
+    let calls = vendor.calls().len();
+    let error = bot.send(&outgoing(&notice)).await.unwrap_err();
+    assert!(matches!(error.class, Class::Wait(_)), "{error:?}");
+    assert_eq!(vendor.calls().len(), calls, "and does not call before that");
     time.advance(Duration::from_mins(1));
-    bot.send(&outgoing(&notice)).await.unwrap();
+    self::bot(&vendor).send(&outgoing(&notice)).await.unwrap();
 }
 
 #[tokio::test]
@@ -336,8 +361,9 @@ async fn ok_false_is_a_failure_of_its_class() {
     let vendor = vendor().await;
     let bot = bot(&vendor);
     for (error, class) in [
-        ("invalid_auth", Class::Permanent),
-        ("is_archived", Class::Permanent),
+        ("invalid_auth", Class::Broken),
+        ("is_archived", Class::Broken),
+        ("msg_too_long", Class::Permanent),
         ("internal_error", Class::Retry),
         ("fatal_error", Class::MaybeSent),
     ] {
@@ -367,7 +393,7 @@ async fn a_probe_tells_who_the_token_is_without_a_message() {
     let error = wrong.probe().await.unwrap_err();
     assert_eq!(
         (error.class, error.code.as_str()),
-        (Class::Permanent, "invalid_auth")
+        (Class::Broken, "invalid_auth")
     );
     assert!(!format!("{error:?} {wrong:?}").contains("s3cr3t"));
     assert!(vendor.posted().is_empty());

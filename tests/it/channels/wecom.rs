@@ -139,10 +139,7 @@ async fn a_bad_key_is_permanent_and_shows_no_secret() {
     let vendor = Vendor::start(&[KEY], Time::real()).await;
     let bot = bot(&vendor, "wrong-s3cr3t");
     let error = bot.send(&outgoing(&notices::firing())).await.unwrap_err();
-    assert_eq!(
-        (error.class, error.code.as_str()),
-        (Class::Permanent, "93000")
-    );
+    assert_eq!((error.class, error.code.as_str()), (Class::Broken, "93000"));
     assert!(!format!("{error} {error:?} {bot:?}").contains("s3cr3t"));
     assert!(
         !error.to_string().contains("127.0.0.1"),
@@ -156,7 +153,7 @@ async fn a_failure_says_whether_the_message_may_be_out() {
     let (bot, notice) = (bot(&vendor, KEY), notices::finished());
     for (fault, class, code) in [
         (Fault::Status(500), Class::Retry, "http_500"),
-        (Fault::Status(403), Class::Permanent, "http_403"),
+        (Fault::Status(403), Class::Broken, "http_403"),
         (
             Fault::RetryAfter(429, 7),
             Class::Wait(Duration::from_secs(7)),
@@ -169,7 +166,7 @@ async fn a_failure_says_whether_the_message_may_be_out() {
         ),
         (
             Fault::Redirect("http://127.0.0.1:1/".into()),
-            Class::Permanent,
+            Class::Broken,
             "http_302",
         ),
         (Fault::Garbage, Class::MaybeSent, "bad_answer"),

@@ -29,7 +29,7 @@ async fn without_any_file_the_defaults_are_usable_and_their_limits_told() {
     let ran = folder.run(&["check"]).await.ended(0);
     assert!(
         ran.stdout
-            .ends_with("ok: 0 services, 2 rules, 0 channels; 5 warnings\n")
+            .ends_with("ok: 0 services, 3 rules, 0 channels; 5 warnings\n")
     );
     let first = "(defaults): warning: no `auth`: only loopback is served, and only ingest and read\n  hint: ";
     assert!(ran.stdout.starts_with(first), "{}", ran.stdout);
@@ -158,6 +158,32 @@ async fn warnings_name_what_will_not_work() {
     }
 }
 
+/// The pipelines of a whole configuration, as Gate lists them.
+fn pipelines() -> Value {
+    let admit = json!({"refId": "1", "type": "webhook", "name": "Admit",
+        "url": "https://backstop.example.com/api/v1/incidents/${parameters.incident}/attempts/1/admit",
+        "payload": {"execution": "${execution.id}"}});
+    let back = |requisites: Value| {
+        json!([admit, {"refId": "2", "type": "deployHosts", "name": "Deploy",
+            "requisiteStageRefIds": requisites}])
+    };
+    json!([
+        {"id": "1", "application": "checkout", "name": "deploy", "stages": []},
+        {"id": "2", "application": "checkout", "name": "rb", "stages": back(json!(["1"]))},
+        {"id": "3", "application": "checkout", "name": "rf", "stages": back(json!(["1"]))},
+    ])
+}
+
+/// Gate, with a pipeline that is gone and one that touches hosts before it asks.
+fn careless(seen: &super::Seen) -> (u16, Value) {
+    let (status, mut answer) = upstreams(seen);
+    if seen.line.contains("/pipelineConfigs") {
+        answer[1]["name"] = json!("renamed");
+        answer[2]["stages"][1]["requisiteStageRefIds"] = json!([]);
+    }
+    (status, answer)
+}
+
 /// Everything a whole configuration reaches, in one server.
 fn upstreams(seen: &super::Seen) -> (u16, Value) {
     let bearer = seen.header("authorization") == format!("Bearer {CANARY}");
@@ -173,6 +199,7 @@ fn upstreams(seen: &super::Seen) -> (u16, Value) {
                 {"type": "alerting", "name": "Bad", "query": "x > 1", "health": "ok", "duration": 0, "labels": {}, "annotations": {}}]}]}}),
         ),
         "/gate/auth/user" if bearer => (200, json!({"username": "gateway", "email": ""})),
+        "/gate/applications/checkout/pipelineConfigs" if bearer => (200, pipelines()),
         "/slack/auth.test" if bearer => (
             200,
             json!({"ok": true, "team": "T", "user": "backstop", "url": "https://t.slack.com/", "team_id": "T1", "user_id": "U1"}),
@@ -198,10 +225,16 @@ async fn online_asks_everything_and_its_answers_make_the_exit_code() {
         "metrics: ok: ",
         "vmalert ",
         "gate: ok: ",
+        "pipelines of checkout: ok: ",
         "channel ops: ok: ",
     ] {
         assert!(ran.stdout.contains(words), "{words}\n{}", ran.stdout);
     }
+    let careless = StandIn::start(careless).await;
+    whole(&folder, &careless.url);
+    let ran = folder.run(&["check", "--online"]).await.ended(1);
+    let words = "pipelines of checkout: failed: `rb` is not there; `rf`: stage `Deploy` does not wait for admission";
+    assert!(ran.stdout.contains(words), "{}", ran.stdout);
     whole(&folder, &nowhere().await);
     let ran = folder.run(&["check", "--online"]).await.ended(3);
     assert!(
@@ -219,7 +252,7 @@ async fn online_asks_everything_and_its_answers_make_the_exit_code() {
 async fn doctor_examines_a_directory_and_leaves_it_as_it_was() {
     let folder = Folder::new();
     let ran = folder.run(&["doctor", "--store-race", "4"]).await.ended(0);
-    let first = "store: ok: file:./data: one winner on each of 4 raced keys\n";
+    let first = "store: ok: file:./data: 4 rounds of 16 writers, 4 winners; a create with its read-back took p50 ";
     assert!(ran.stdout.starts_with(first), "{}", ran.stdout);
     assert!(
         ran.stdout

@@ -297,6 +297,87 @@ async fn an_incident_is_followed_to_its_end() {
     }
 }
 
+fn question(outcome: &Value) -> Value {
+    json!({
+        "id": "checkout@prod-9", "outcome": outcome,
+        "asked": {
+            "service": "checkout", "env": "prod", "release_id": "checkout@1.8.0",
+            "scope": {"batch": [1]}, "target": "checkout@1.7.0", "expires": "2026-03-01T12:15:00Z",
+        },
+    })
+}
+
+#[tokio::test]
+async fn questions_are_listed_and_answered_with_a_reason() {
+    let denied = json!({"denied": {"by": "oncall", "via": "token", "reason": "not ours"}});
+    let answer = question(&denied);
+    let gateway = StandIn::start(move |seen| {
+        if seen.line.starts_with("GET") {
+            let items = [question(&json!("open")), question(&json!("expired"))];
+            return (200, json!({"items": items}));
+        }
+        (200, json!({"approval": answer, "recorded": true}))
+    })
+    .await;
+    let ran = ask(&gateway, &["rollback", "approvals"]).await.ended(0);
+    assert_eq!(
+        ran.stdout,
+        "checkout@prod-9: checkout prod: batch 1 of checkout@1.8.0 back to checkout@1.7.0: open until 2026-03-01T12:15:00Z\n"
+    );
+    let all = ask(&gateway, &["rollback", "approvals", "--all"]).await;
+    assert_eq!(all.ended(0).stdout.lines().count(), 2);
+    let deny = [
+        "rollback",
+        "deny",
+        "checkout@prod-9",
+        "--reason",
+        "not ours",
+    ];
+    let ran = ask(&gateway, &deny).await.ended(0);
+    assert!(
+        ran.stdout.ends_with(": denied by oncall: not ours\n"),
+        "{}",
+        ran.stdout
+    );
+    let sent = gateway.seen().pop().unwrap();
+    assert_eq!(sent.line, "POST /api/v1/approvals/checkout@prod-9");
+    assert_eq!(sent.body, json!({"answer": "deny", "reason": "not ours"}));
+    for wrong in [
+        &["rollback", "approve", "checkout@prod-9", "--reason", " "][..],
+        &["rollback", "approve", "checkout@prod-9"],
+        &["rollback", "abandon", "../x", "--reason", "r"],
+    ] {
+        ask(&gateway, wrong).await.ended(2);
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_was_settled_otherwise_is_a_conflict_and_an_incident_is_given_up() {
+    let gateway = StandIn::start(|seen| {
+        if seen.line.contains("/abandon") {
+            return (200, json!({"id": "checkout@prod-17"}));
+        }
+        let why = "`checkout@prod-9` is denied by oncall: not ours";
+        (409, json!({"code": "approval_settled", "detail": why}))
+    })
+    .await;
+    let approve = ["rollback", "approve", "checkout@prod-9", "--reason", "yes"];
+    let ran = ask(&gateway, &approve).await.ended(5);
+    assert!(ran.stderr.contains("denied by oncall"), "{}", ran.stderr);
+    let abandon = [
+        "rollback",
+        "abandon",
+        "checkout@prod-17",
+        "--reason",
+        "by hand",
+    ];
+    ask(&gateway, &abandon).await.ended(0);
+    assert_eq!(
+        gateway.lines().pop().unwrap(),
+        "POST /api/v1/incidents/checkout@prod-17/abandon"
+    );
+}
+
 #[tokio::test]
 async fn modes_are_read_and_set_with_a_reason() {
     let gateway = StandIn::start(|seen| {

@@ -142,12 +142,12 @@ async fn marks_are_recorded_with_who_and_why() {
 }
 
 #[tokio::test]
-async fn sync_needs_spinnaker_and_says_when_it_is_away() {
+async fn sync_needs_a_source_and_says_when_it_is_away() {
     let folder = Folder::new();
     folder.run(&["sync"]).await.ended(2);
     let ran = folder.run(&["sync", "--once"]).await.ended(2);
     assert!(
-        ran.stderr.contains("there is no `spinnaker`"),
+        ran.stderr.contains("neither `spinnaker` nor `github`"),
         "{}",
         ran.stderr
     );
@@ -155,7 +155,7 @@ async fn sync_needs_spinnaker_and_says_when_it_is_away() {
     let ran = folder.run(&["sync", "--once"]).await.ended(3);
     assert!(
         ran.stdout
-            .starts_with("0 executions read, 0 deployments changed\n  not reached: "),
+            .starts_with("0 executions and 0 tags read, 0 documents written\n  not reached: "),
         "{}",
         ran.stdout
     );

@@ -7,6 +7,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::Folder;
+use crate::support::eventually::eventually;
 
 /// Starts it on a free port; the address is read from its log.
 async fn serve(folder: &Folder) -> (Child, String) {
@@ -37,6 +38,36 @@ async fn serve(folder: &Folder) -> (Child, String) {
     (child, address)
 }
 
+/// A switch written without the gateway is seen by it, and so is its end.
+async fn in_the_store_itself(folder: &Folder, address: &str) {
+    for (word, shown) in [("off", 1), ("clear", 0)] {
+        let set = [
+            "mode",
+            "set",
+            word,
+            "--in-store",
+            "--reason",
+            "a drill",
+            "--by",
+            "oncall",
+            "--output",
+            "json",
+        ];
+        let set = folder.run(&set).await.ended(0).json();
+        assert_eq!(set.as_array().unwrap().len(), shown, "{set:#}");
+        let get = ["mode", "get", "--gateway", address, "--output", "json"];
+        let seen = eventually(Duration::from_secs(20), "the switch", || async {
+            let seen = folder.run(&get).await.ended(0).json();
+            (seen.as_array()?.len() == shown).then_some(seen)
+        });
+        let seen = seen.await.unwrap();
+        if shown == 1 {
+            assert_eq!(seen[0]["mode"], "off", "{seen:#}");
+            assert_eq!(seen[0]["by"], "oncall", "{seen:#}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn without_a_file_it_takes_alerts_refuses_rollbacks_and_stops_when_told() {
     let folder = Folder::new();
@@ -56,6 +87,7 @@ async fn without_a_file_it_takes_alerts_refuses_rollbacks_and_stops_when_told() 
     assert_eq!(mode.stdout, "no switch is set: the policies' modes apply\n");
     let set = ["mode", "set", "off", "--reason", "x", "--gateway", &address];
     folder.run(&set).await.ended(4);
+    in_the_store_itself(&folder, &address).await;
     let plan = [
         "rollback",
         "plan",

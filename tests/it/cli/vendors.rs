@@ -149,6 +149,34 @@ async fn a_vendors_refusal_and_its_absence_differ() {
         "{}",
         ran.stderr
     );
+    assert!(
+        ran.stderr.contains("install the app again"),
+        "{}",
+        ran.stderr
+    );
     whole(&folder, &nowhere().await);
-    folder.run(&["channels", "send-test", "ops"]).await.ended(3);
+    let ran = folder.run(&["channels", "send-test", "ops"]).await.ended(3);
+    assert!(ran.stderr.contains("firewall"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn each_fault_behind_dingtalks_one_code_is_told_with_its_fix() {
+    for (said, fix) in [
+        ("keywords not in content", "set `keyword:`"),
+        ("sign not match", "signing secret"),
+        ("ip 203.0.113.9 not in whitelist", "IP list"),
+    ] {
+        let answer = json!({"errcode": 310_000, "errmsg": said});
+        let robot = StandIn::start(move |_| (200, answer.clone())).await;
+        let folder = Folder::new();
+        folder.write("backstop.yaml", "default_channels: [ops]\n");
+        let kind = format!("dingtalk: {{token: {{env: T}}, api_url: '{}'}}", robot.url);
+        folder.write("channels/ops.yaml", &format!("name: ops\n{kind}\n"));
+        let ran = folder
+            .run_with(&["channels", "send-test", "ops"], &[("T", CANARY)])
+            .await
+            .ended(1);
+        assert!(ran.stderr.contains(fix), "{said}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("203.0.113.9"), "{}", ran.stderr);
+    }
 }

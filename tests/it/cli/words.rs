@@ -47,16 +47,26 @@ async fn a_reader_that_leaves_is_no_failure() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
-#[test]
-fn the_reference_is_as_the_definitions_are() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/cli.md");
-    let fresh = reference::markdown();
+/// Compares a written page with what the program makes, or writes it where that is asked for.
+fn is_fresh(page: &str, fresh: &str) {
+    let file = format!("{}/docs/reference/{page}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("BACKSTOP_UPDATE_DOCS").is_some() {
-        std::fs::write(file, &fresh).unwrap();
+        std::fs::write(&file, fresh).unwrap();
     }
-    let written = std::fs::read_to_string(file).unwrap_or_default();
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
         written == fresh,
-        "docs/reference/cli.md is stale: run with BACKSTOP_UPDATE_DOCS=1"
+        "docs/reference/{page} is stale: run with BACKSTOP_UPDATE_DOCS=1"
     );
+}
+
+#[test]
+fn the_reference_is_as_the_definitions_are() {
+    is_fresh("cli.md", &reference::markdown());
+}
+
+#[test]
+fn the_written_openapi_document_is_as_the_served_one() {
+    let served = serde_json::to_string_pretty(&backstop::web::openapi()).unwrap();
+    is_fresh("openapi.json", &format!("{served}\n"));
 }

@@ -34,6 +34,7 @@ fn order() -> Order {
                 ("attempt".to_owned(), "1".to_owned()),
             ]),
             admission: true,
+            task: None,
         },
     }
 }

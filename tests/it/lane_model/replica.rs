@@ -1,41 +1,50 @@
-//! Replicas that crash and pause, and the rooms around their engines.
+//! Replicas that crash and pause.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use backstop::act::engine::{Engine, Parts, Settings};
 use backstop::act::lane::LaneStore;
-use backstop::act::seams::{
-    Answer, Followup, Followups, Objection, Planner, Question, Recheck, RecoveryProbe, Reporter,
-};
 use backstop::config::{Budget, Rate, Timing};
-use backstop::domain::lane::{Incident, Plan};
 use backstop::store::Store;
 use object_store::memory::InMemory;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::pipeline::FakeSpinnaker;
+use super::rooms::Rooms;
+use super::spinnaker::FakeSpinnaker;
 use super::store::Lying;
-use super::world::World;
+use super::world::{self, World};
 
-/// Whether a process runs: everything it asks for waits while it is paused.
+/// Whether a process runs: everything it asks for waits while it is paused, and for ever once it
+/// is dead.
 #[derive(Debug)]
 pub(super) struct Life {
     paused_until: Mutex<Instant>,
+    dead: CancellationToken,
 }
 
 impl Life {
     pub(super) async fn pass(&self) {
         loop {
+            if self.dead.is_cancelled() {
+                std::future::pending::<()>().await;
+            }
             let until = *self.paused_until.lock().expect("no poison");
             if Instant::now() >= until {
                 return;
             }
             tokio::time::sleep_until(until).await;
+        }
+    }
+
+    /// What somebody else asks of the process; None when it dies over it.
+    pub(super) async fn unless_it_dies<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.dead.cancelled() => None,
+            answer = asked => Some(answer),
         }
     }
 
@@ -47,11 +56,23 @@ impl Life {
 #[derive(Debug, Clone)]
 pub(super) struct Replica {
     pub(super) engine: Engine,
-    life: Arc<Life>,
+    pub(super) life: Arc<Life>,
 }
 
 /// Those that can be reached now.
 pub(super) type Living = Arc<Mutex<Vec<Option<Replica>>>>;
+
+/// One of them, if any lives.
+pub(super) fn any(world: &World, living: &Living) -> Option<Replica> {
+    let living = living.lock().expect("no poison");
+    let living: Vec<_> = living.iter().flatten().collect();
+    if living.is_empty() {
+        return None;
+    }
+    let bound = u64::try_from(living.len()).expect("small");
+    let chosen = usize::try_from(world.below(bound)).expect("small");
+    living.get(chosen).copied().cloned()
+}
 
 pub(super) struct Replicas {
     world: Arc<World>,
@@ -93,31 +114,33 @@ impl Replicas {
         living.iter().flatten().cloned().collect()
     }
 
-    /// Crashes and pauses until the calm; then everybody lives. How many crashes there were.
-    pub(super) async fn suffer(&mut self) -> u32 {
-        let mut crashes = 0;
+    /// Crashes and pauses until the calm; then everybody lives.
+    pub(super) async fn suffer(&mut self) {
         while !self.world.is_calm() {
             self.world.wait_up_to(25_000).await;
             let slots = u64::try_from(self.tasks.len()).expect("small");
             let slot = usize::try_from(self.world.below(slots)).expect("small");
             let (crashes_now, pauses_now) = (self.world.fault(50), self.world.fault(50));
             if crashes_now {
-                crashes += 1;
+                self.world.count("crashes");
                 self.kill(slot);
                 self.world.wait_up_to(8_000).await;
                 self.revive(slot);
             } else if pauses_now {
+                self.world.count("pauses");
                 let pause = Duration::from_millis(self.world.below(60_000));
                 if let Some(replica) = &self.living.lock().expect("no poison")[slot] {
                     replica.life.pause(pause);
                 }
             }
         }
-        crashes
     }
 
     fn kill(&mut self, slot: usize) {
-        self.living.lock().expect("no poison")[slot] = None;
+        let killed = self.living.lock().expect("no poison")[slot].take();
+        if let Some(killed) = killed {
+            killed.life.dead.cancel();
+        }
         if let Some(task) = self.tasks[slot].take() {
             task.abort();
         }
@@ -128,6 +151,7 @@ impl Replicas {
         let world = &self.world;
         let life = Arc::new(Life {
             paused_until: Mutex::new(Instant::now()),
+            dead: CancellationToken::new(),
         });
         let store = Store::new(
             Arc::new(Lying {
@@ -137,27 +161,33 @@ impl Replicas {
             }),
             "model",
         );
-        let offset = i64::try_from(world.below(4000)).expect("small") - 2000;
+        let off = u64::try_from(world::OFF.as_millis()).expect("small");
+        let offset = i64::try_from(world.below(2 * off)).expect("small") - 2000;
         let clock = world.clock(offset);
         let me = format!("r{}", self.started).parse().expect("an id");
+        let lanes = LaneStore::new(store, Arc::clone(&clock), me);
         let rooms = Arc::new(Rooms {
             world: Arc::clone(world),
             life: Arc::clone(&life),
+            lanes: lanes.clone(),
+            living: self.living(),
         });
         let engine = Engine::new(Parts {
-            lanes: LaneStore::new(store, Arc::clone(&clock), me),
+            lanes,
             clock,
             spinnaker: Arc::new(FakeSpinnaker {
                 world: Arc::clone(world),
                 life: Arc::clone(&life),
                 living: self.living(),
+                ended: Mutex::default(),
             }),
             recheck: rooms.clone(),
             planner: rooms.clone(),
             probe: rooms.clone(),
+            escalator: rooms.clone(),
             reporter: rooms.clone(),
             followups: rooms,
-            settings: settings(),
+            settings: settings(world.tight_budget),
         });
         let running = engine.clone();
         self.tasks[slot] = Some(tokio::spawn(async move {
@@ -167,18 +197,22 @@ impl Replicas {
     }
 }
 
-fn settings() -> Settings {
+fn settings(tight_budget: bool) -> Settings {
     let seconds = Duration::from_secs;
     let generous = Rate {
         count: 100,
-        per: seconds(600),
+        per: world::TIGHT,
+    };
+    let overall = Rate {
+        count: if tight_budget { 1 } else { generous.count },
+        ..generous
     };
     Settings {
         timing: Timing {
             sweep: seconds(2),
             lease: seconds(20),
             skew: seconds(4),
-            settle: seconds(15),
+            settle: world::SETTLE,
             stop_deadline: seconds(5),
             follow: seconds(2),
             hold_page: seconds(60),
@@ -187,99 +221,8 @@ fn settings() -> Settings {
         },
         budget: Budget {
             per_service: generous,
-            overall: generous,
+            overall,
         },
         http_timeout: seconds(2),
-    }
-}
-
-/// Guards, planner, recovery, reports and messages.
-#[derive(Debug)]
-struct Rooms {
-    world: Arc<World>,
-    life: Arc<Life>,
-}
-
-#[async_trait]
-impl Recheck for Rooms {
-    async fn recheck(&self, _: &Incident) -> Result<(), Objection> {
-        self.life.pass().await;
-        self.world.wait_up_to(100).await;
-        if self.world.fault(10) {
-            return Err(Objection::NotNow("evidence pending".into()));
-        }
-        if self.world.fault(2) {
-            return Err(Objection::Never("well again".into()));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Planner for Rooms {
-    async fn plan(&self, incident: &Incident, attempt: u32) -> Result<Plan, Objection> {
-        let parameters = [
-            ("incident", incident.id.to_string()),
-            ("attempt", attempt.to_string()),
-        ];
-        let parameters = parameters.map(|(name, value)| (name.to_owned(), value));
-        Ok(Plan {
-            application: "checkout".into(),
-            pipeline: format!("rollback-{}", incident.opened.scope.kind()),
-            scope: incident.opened.scope.clone(),
-            hosts: incident.opened.hosts.clone(),
-            from: incident.opened.release_id.clone(),
-            target: incident.opened.target.clone(),
-            parameters: BTreeMap::from(parameters),
-            admission: true,
-        })
-    }
-}
-
-#[async_trait]
-impl RecoveryProbe for Rooms {
-    fn question(&self, _: &Incident) -> Option<Question> {
-        Some(Question {
-            for_: Duration::from_secs(4),
-            within: Duration::from_secs(20),
-        })
-    }
-
-    async fn ask(&self, incident: &Incident) -> Answer {
-        self.world.wait_up_to(100).await;
-        // The same truth for every replica: it depends on the incident's end alone.
-        let end = incident
-            .finished
-            .as_ref()
-            .map_or(0, |end| end.at.as_millisecond());
-        match end % 3 {
-            0 => Answer::Good("0.1 %".into()),
-            1 => Answer::Bad("7 %".into()),
-            _ => Answer::Empty("no samples".into()),
-        }
-    }
-}
-
-#[async_trait]
-impl Reporter for Rooms {
-    async fn write(&self, _: &Incident, _: u32) -> Result<(), String> {
-        self.life.pass().await;
-        self.world.wait_up_to(500).await;
-        if self.world.fault(10) {
-            return Err("no template".into());
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Followups for Rooms {
-    async fn tell(&self, incident: &Incident, followup: &Followup) -> Result<(), String> {
-        self.world.wait_up_to(50).await;
-        if self.world.fault(10) {
-            return Err("no outbox".into());
-        }
-        self.world.hear(&incident.id, followup.name());
-        Ok(())
     }
 }

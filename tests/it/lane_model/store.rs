@@ -12,11 +12,15 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStore, ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result,
 };
 
 use super::replica::Life;
-use super::world::World;
+use super::world::{Flaw, World};
+
+/// The longest a write is on its way.
+const LATEST_WRITE_MS: u64 = 20_000;
 
 #[derive(Debug)]
 pub(super) struct Lying {
@@ -48,6 +52,28 @@ impl Lying {
         }
         Ok(())
     }
+
+    /// The same request arrives when nobody listens for its answer any more.
+    fn later(&self, location: &Path, payload: PutPayload, opts: PutOptions) {
+        let (memory, world) = (Arc::clone(&self.memory), Arc::clone(&self.world));
+        let location = location.clone();
+        tokio::spawn(async move {
+            world.wait_up_to(LATEST_WRITE_MS).await;
+            drop(memory.put_opts(&location, payload, opts).await);
+        });
+    }
+
+    /// As some S3 look-alikes do.
+    async fn check_then_act(&self, location: &Path, payload: PutPayload) -> Result<PutResult> {
+        if self.memory.head(location).await.is_ok() {
+            return Err(Error::AlreadyExists {
+                path: location.to_string(),
+                source: "it is there".into(),
+            });
+        }
+        self.world.wait_up_to(50).await;
+        self.memory.put(location, payload).await
+    }
 }
 
 #[async_trait]
@@ -59,26 +85,30 @@ impl ObjectStore for Lying {
         opts: PutOptions,
     ) -> Result<PutResult> {
         self.arrive().await?;
+        if self.world.flaw == Flaw::CheckThenAct {
+            return self.check_then_act(location, payload).await;
+        }
         if self.world.fault(3) {
             // The loser of a race that nobody won.
+            self.world.count("store: conflicts over nothing");
             return Err(Error::AlreadyExists {
                 path: location.to_string(),
                 source: "conflict".into(),
             });
         }
         if self.world.fault(3) {
-            let (memory, world) = (Arc::clone(&self.memory), Arc::clone(&self.world));
-            let location = location.clone();
-            tokio::spawn(async move {
-                world.wait_up_to(20_000).await;
-                // Too late for anybody to hear.
-                drop(memory.put_opts(&location, payload, opts).await);
-            });
+            self.world.count("store: late writes");
+            self.later(location, payload, opts);
             tokio::time::sleep(Duration::from_mins(1)).await;
             return Err(broken());
         }
+        if self.world.fault(3) {
+            self.world.count("store: doubled writes");
+            self.later(location, payload.clone(), opts.clone());
+        }
         let result = self.memory.put_opts(location, payload, opts).await;
         if self.world.fault(5) {
+            self.world.count("store: lost answers");
             return Err(broken());
         }
         self.life.pass().await;

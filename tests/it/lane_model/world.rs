@@ -1,22 +1,37 @@
 //! Chance, time, and what really happens to hosts.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backstop::domain::clock::{Clock, SharedClock};
-use backstop::domain::id::{IncidentId, LaneName, ReleaseId};
+use backstop::domain::id::{ApprovalId, DeploymentId, IncidentId, LaneName, ReleaseId};
+use backstop::domain::lane::Settled;
+use backstop::domain::policy::Expiry;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::pipeline::Admit;
+use super::spinnaker::Admit;
 
-/// Whether the rollback pipelines are the shipped ones.
+/// What the guarantee rests on and a world may lack, to show that the model would notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pipelines {
-    AskForAdmission,
-    JustRun,
+pub(super) enum Flaw {
+    None,
+    /// The rollback pipelines do not ask to be let in.
+    NoAdmission,
+    /// The store looks whether a key is free, and then writes.
+    CheckThenAct,
 }
+
+/// One service under a story of batches and escalations, one that goes bad beside it.
+pub(super) const SERVICES: [&str; 2] = ["checkout", "cart"];
+/// The window in which a tight budget lets one automatic rollback happen.
+pub(super) const TIGHT: Duration = Duration::from_mins(10);
+/// How long an attempt that Spinnaker does not list may still show up.
+pub(super) const SETTLE: Duration = Duration::from_secs(15);
+/// How far wall clocks are off at most, either way.
+pub(super) const OFF: Duration = Duration::from_secs(2);
 
 /// Splitmix64.
 #[derive(Debug)]
@@ -55,17 +70,33 @@ impl Run {
 pub(super) struct Touch {
     pub(super) id: String,
     pub(super) incident: IncidentId,
+    pub(super) attempt: u32,
     pub(super) from: Instant,
     pub(super) to: Instant,
 }
+
+/// A request that leaves a replica: the lease was just looked at, and it may still be paused.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    pub(super) incident: IncidentId,
+    pub(super) attempt: u32,
+    pub(super) at: Instant,
+}
+
+/// How often what went wrong.
+pub(super) type Counts = BTreeMap<&'static str, u64>;
 
 #[derive(Debug)]
 struct State {
     chance: Chance,
     runs: BTreeMap<String, Run>,
     touches: Vec<Touch>,
+    sent: Vec<Sent>,
+    /// What each question was heard to have become.
+    settled: BTreeMap<ApprovalId, Option<&'static str>>,
     violations: Vec<String>,
     told: BTreeSet<(IncidentId, String)>,
+    counts: Counts,
     /// Actors that still have something to do.
     busy: u32,
 }
@@ -73,7 +104,14 @@ struct State {
 #[derive(Debug)]
 pub(super) struct World {
     state: Mutex<State>,
-    pub(super) pipelines: Pipelines,
+    pub(super) flaw: Flaw,
+    /// One automatic rollback over all services in [`TIGHT`], not one for each wish.
+    pub(super) tight_budget: bool,
+    /// The rules want a person's yes; what silence counts for.
+    pub(super) people: Option<Expiry>,
+    /// Whether Spinnaker's part asks to be let in. A task does not: then a second execution is
+    /// only unlikely, and what must hold is that nothing is ever sent twice.
+    pub(super) admission: bool,
     pub(super) began: Instant,
     calm: Instant,
     /// Spinnaker and the store are down in these times.
@@ -81,7 +119,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, pipelines: Pipelines, calm: Duration) -> Arc<Self> {
+    pub(super) fn new(seed: u64, flaw: Flaw, calm: Duration) -> Arc<Self> {
         let mut chance = Chance(seed.wrapping_mul(0x2545_F491_4F6C_DD1D));
         let began = Instant::now();
         let mut outage = || {
@@ -91,16 +129,29 @@ impl World {
             (from, from + Duration::from_secs(length))
         };
         let outages = [outage(), outage()];
+        let tight_budget = chance.next().is_multiple_of(3);
+        let people = match chance.next() % 6 {
+            0 => Some(Expiry::Hold),
+            1 => Some(Expiry::Rollback),
+            _ => None,
+        };
+        let admission = flaw != Flaw::None || !chance.next().is_multiple_of(6);
         Arc::new(Self {
             state: Mutex::new(State {
                 chance,
                 runs: BTreeMap::new(),
                 touches: Vec::new(),
+                sent: Vec::new(),
+                settled: BTreeMap::new(),
                 violations: Vec::new(),
                 told: BTreeSet::new(),
+                counts: Counts::new(),
                 busy: 0,
             }),
-            pipelines,
+            flaw,
+            tight_budget,
+            people,
+            admission,
             began,
             calm: began + calm,
             outages,
@@ -179,6 +230,50 @@ impl World {
         self.with(|state| state.touches.clone())
     }
 
+    pub(super) fn sends(&self, sent: Sent) {
+        self.with(|state| state.sent.push(sent));
+    }
+
+    pub(super) fn sent(&self) -> Vec<Sent> {
+        self.with(|state| state.sent.clone())
+    }
+
+    /// Whether nobody knew of the question yet.
+    pub(super) fn is_new(&self, question: &ApprovalId) -> bool {
+        self.with(|state| match state.settled.entry(question.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(new) => {
+                new.insert(None);
+                true
+            }
+        })
+    }
+
+    /// Somebody heard what became of a question; all must hear the same.
+    pub(super) fn settle(&self, question: &ApprovalId, outcome: &Settled) {
+        // A no that was taken back was one.
+        let outcome = match outcome {
+            Settled::Cleared(_) => "denied",
+            outcome => outcome.as_str(),
+        };
+        let before = self.with(|state| {
+            let heard = state.settled.entry(question.clone()).or_default();
+            *heard.get_or_insert(outcome)
+        });
+        if before != outcome {
+            self.violate(format!("{question} was {before} and {outcome}"));
+        }
+    }
+
+    /// Counts something that went wrong in this world, for the summary.
+    pub(super) fn count(&self, what: &'static str) {
+        self.with(|state| *state.counts.entry(what).or_default() += 1);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.with(|state| state.counts.clone())
+    }
+
     pub(super) fn violate(&self, what: String) {
         self.with(|state| state.violations.push(what));
     }
@@ -208,16 +303,22 @@ impl World {
         self.is_calm() && self.with(|state| state.busy == 0)
     }
 
-    /// The accused deployment: in flight or long done.
-    pub(super) fn deploy(&self) {
+    /// The accused deployments: in flight or long done.
+    pub(super) fn deploy_all(&self) {
+        for service in SERVICES {
+            self.deploy(service);
+        }
+    }
+
+    fn deploy(&self, service: &str) {
         let status = if self.chance(60) {
             "RUNNING"
         } else {
             "SUCCEEDED"
         };
         self.put_run(Run {
-            id: super::deployment().to_string(),
-            correlation: "deploy".into(),
+            id: deployment(service).to_string(),
+            correlation: format!("deploy-{service}"),
             pipeline: "deploy-prod".into(),
             parameters: BTreeMap::new(),
             built: self.began,
@@ -240,12 +341,16 @@ pub(super) fn at(after: Duration) -> Timestamp {
     epoch().checked_add(after).expect("a time")
 }
 
-pub(super) fn lane() -> LaneName {
-    "checkout@prod".parse().expect("a lane")
+pub(super) fn lane(service: &str) -> LaneName {
+    format!("{service}@prod").parse().expect("a lane")
 }
 
-pub(super) fn accused() -> ReleaseId {
-    "checkout@2".parse().expect("a release")
+pub(super) fn deployment(service: &str) -> DeploymentId {
+    format!("d-{service}").parse().expect("an id")
+}
+
+pub(super) fn release(service: &str, version: u32) -> ReleaseId {
+    format!("{service}@{version}").parse().expect("a release")
 }
 
 #[derive(Debug)]

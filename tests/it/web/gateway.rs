@@ -1,21 +1,27 @@
 //! A gateway that answers from memory and reads alerts as the real one does.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backstop::domain::clock::{Clock as _, SystemClock};
 use backstop::domain::decision::{Decision, Scope, Verdict};
-use backstop::domain::deployment::{Deployment, Instance};
-use backstop::domain::id::{DeploymentId, Host, IncidentId, LaneName, ReleaseId};
-use backstop::domain::lane::{Incident, Opened, Origin, Stage};
-use backstop::domain::policy::Mode;
+use backstop::domain::deployment::Instance;
+use backstop::domain::id::{
+    ApprovalId, DeploymentId, Env, Host, IncidentId, LaneName, ReleaseId, Service,
+};
+use backstop::domain::lane::{Approval, Asked, Incident, Opened, Origin, Settled, Stage};
+use backstop::domain::policy::{Expiry, Mode};
+use backstop::domain::record::DecisionRecord;
 use backstop::domain::release::Release;
+use backstop::explain::{self, Code, Explanation, Reason};
 use backstop::ingest;
 use backstop::web::api::{
-    Accepted, Admit, Admitted, AlertDelivery, AlertRecord, ApplyRollback, BatchState, BatchStatus,
-    Filter, Gateway, ModeSwitch, Page, Refusal, ReportFormat, RollbackOpened, RollbackPlan,
-    RollbackRequest, SetMode, StartBatch,
+    Abandon, Accepted, Admit, Admitted, AlertDelivery, AlertRecord, AnswerApproval, ApplyRollback,
+    ApprovalAnswered, ApprovalVerdict, BatchState, BatchStatus, DeploymentState, Explain, Filter,
+    Gateway, ModeSwitch, Page, Refusal, ReleaseRecord, ReportFormat, RollbackOpened, RollbackPlan,
+    RollbackRequest, SetMode, StartBatch, TargetGroup,
 };
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -40,6 +46,9 @@ pub(super) struct Fake {
     pub(super) filters: Mutex<Vec<Filter>>,
     pub(super) alerts: Mutex<Vec<backstop::domain::alert::AlertGroup>>,
     pub(super) callers: Mutex<Vec<String>>,
+    /// Answers to the one question, in the order they came.
+    pub(super) answers: Mutex<Vec<AnswerApproval>>,
+    pub(super) abandoned: Mutex<Vec<Abandon>>,
 }
 
 fn page<T>(items: Vec<T>) -> Page<T> {
@@ -48,6 +57,7 @@ fn page<T>(items: Vec<T>) -> Page<T> {
         as_of: SystemClock.now(),
         stale: false,
         more: false,
+        next: None,
     }
 }
 
@@ -180,9 +190,52 @@ impl Gateway for Fake {
         })
     }
 
-    async fn releases(&self, filter: Filter) -> Result<Page<Release>, Refusal> {
+    async fn answer_approval(&self, request: AnswerApproval) -> Result<ApprovalAnswered, Refusal> {
+        let mut answers = self.answers.lock().unwrap();
+        if request.id != approval(None).id {
+            return Err(Refusal::Missing("such question".to_owned()));
+        }
+        if let Some(first) = answers.first() {
+            if first.verdict != request.verdict {
+                return Err(Refusal::Conflict {
+                    code: "approval_settled",
+                    reason: "it was answered".to_owned(),
+                });
+            }
+            return Ok(ApprovalAnswered {
+                approval: approval(Some(first)),
+                recorded: false,
+            });
+        }
+        let answered = approval(Some(&request));
+        answers.push(request);
+        Ok(ApprovalAnswered {
+            approval: answered,
+            recorded: true,
+        })
+    }
+
+    async fn abandon(&self, request: Abandon) -> Result<Incident, Refusal> {
+        let incident = self.incident(request.incident.clone()).await?;
+        self.abandoned.lock().unwrap().push(request);
+        Ok(incident)
+    }
+
+    async fn approvals(&self, filter: Filter) -> Result<Page<Approval>, Refusal> {
+        Ok(self.filter(filter))
+    }
+
+    async fn approval(&self, id: ApprovalId) -> Result<Approval, Refusal> {
+        let found = approval(self.answers.lock().unwrap().first());
+        if id != found.id {
+            return Err(Refusal::Missing("such question".to_owned()));
+        }
+        Ok(found)
+    }
+
+    async fn releases(&self, filter: Filter) -> Result<Page<ReleaseRecord>, Refusal> {
         self.filters.lock().unwrap().push(filter);
-        Ok(page(vec![Release {
+        let release = Release {
             id: ReleaseId::new("checkout@1.8.0").unwrap(),
             service: "checkout".parse().unwrap(),
             tag: "v1.8.0".to_owned(),
@@ -194,10 +247,15 @@ impl Gateway for Fake {
             reversible: true,
             created_at: SystemClock.now(),
             created_by: EVIL.to_owned(),
+        };
+        Ok(page(vec![ReleaseRecord {
+            release,
+            mark: None,
+            source: None,
         }]))
     }
 
-    async fn deployments(&self, filter: Filter) -> Result<Page<Deployment>, Refusal> {
+    async fn deployments(&self, filter: Filter) -> Result<Page<DeploymentState>, Refusal> {
         Ok(self.filter(filter))
     }
 
@@ -214,8 +272,37 @@ impl Gateway for Fake {
         Ok(page(vec![incident()]))
     }
 
-    async fn decisions(&self, filter: Filter) -> Result<Page<Decision>, Refusal> {
+    async fn decisions(&self, filter: Filter) -> Result<Page<DecisionRecord>, Refusal> {
         Ok(self.filter(filter))
+    }
+
+    async fn explain(&self, asked: Explain) -> Result<Explanation, Refusal> {
+        let (asked, text) = match asked {
+            Explain::Moment(moment, _) => (explain::Asked::Moment(moment), EVIL.to_owned()),
+            Explain::Incident(id) => (explain::Asked::Incident(id), EVIL.to_owned()),
+            Explain::Body(source, body) => {
+                let at = SystemClock.now();
+                let text = format!("{} bytes", body.len());
+                (explain::Asked::Body { source, at }, text)
+            }
+        };
+        let because = vec![Reason::new(Code::NoRule, text)];
+        Ok(Explanation::new(asked, because))
+    }
+
+    async fn canary_rules(&self) -> Result<String, Refusal> {
+        Ok("groups: []\n".to_owned())
+    }
+
+    async fn targets(&self, _: Option<Service>, _: Option<Env>, port: u16) -> Vec<TargetGroup> {
+        vec![TargetGroup {
+            targets: vec![format!("h1:{port}")],
+            labels: BTreeMap::new(),
+        }]
+    }
+
+    async fn info_series(&self) -> String {
+        String::new()
     }
 
     async fn incident(&self, id: IncidentId) -> Result<Incident, Refusal> {
@@ -262,6 +349,55 @@ impl Gateway for Fake {
     }
 }
 
+/// The one question there is, as it stands after `answered`.
+fn approval(answered: Option<&AnswerApproval>) -> Approval {
+    let Opened {
+        service,
+        env,
+        deployment,
+        release_id,
+        scope,
+        hosts,
+        target,
+        decision,
+        thread,
+        channels,
+        ..
+    } = incident().opened;
+    let now = SystemClock.now();
+    Approval {
+        id: ApprovalId::new("checkout@prod-3").unwrap(),
+        asked: Asked {
+            service,
+            env,
+            deployment,
+            release_id,
+            rule: EVIL.to_owned(),
+            scope,
+            hosts,
+            target,
+            decision,
+            thread,
+            channels,
+            expires: backstop::domain::clock::after(now, Duration::from_mins(10)),
+            then: Expiry::Hold,
+        },
+        asked_at: now,
+        outcome: match answered {
+            None => Settled::Open,
+            Some(AnswerApproval {
+                verdict: ApprovalVerdict::Approve,
+                answer,
+                ..
+            }) => Settled::Approved(answer.clone()),
+            Some(AnswerApproval { answer, .. }) => Settled::Denied(answer.clone()),
+        },
+        settled_at: answered.map(|_| now),
+        used_by: None,
+        events: Vec::new(),
+    }
+}
+
 fn incident() -> Incident {
     let release = ReleaseId::new("checkout@1.8.0").unwrap();
     let deployment = DeploymentId::new("D1").unwrap();
@@ -276,6 +412,7 @@ fn incident() -> Incident {
         guards: vec![backstop::domain::decision::GuardVerdict {
             guard: backstop::domain::decision::Guard::Verify,
             outcome: backstop::domain::decision::Outcome::Pass(EVIL.to_owned()),
+            code: backstop::domain::decision::Code::Ok,
         }],
         service: None,
         env: None,
@@ -290,6 +427,9 @@ fn incident() -> Incident {
         evidence: None,
         recheck_at: None,
         incident: None,
+        consent: None,
+        suspects: Vec::new(),
+        escalates: None,
     };
     Incident {
         id: IncidentId::new("checkout@prod-7").unwrap(),
@@ -308,6 +448,7 @@ fn incident() -> Incident {
             channels: Vec::new(),
             alerts: Vec::new(),
             supersedes: None,
+            approval: None,
         },
         opened_at: at,
         stage: Stage::Submitting,

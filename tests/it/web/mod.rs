@@ -8,6 +8,7 @@
     reason = "a test fails where its assumption does"
 )]
 
+mod approve;
 mod gateway;
 mod limits;
 mod pages;

@@ -326,6 +326,26 @@ async fn lists_take_filters_and_refuse_what_they_do_not_know() {
     let filter = served.gateway.filters.lock().unwrap()[0].clone();
     assert_eq!(filter.release_id.unwrap().as_str(), "checkout@1.8.0");
     assert_eq!((filter.env.unwrap().as_str(), filter.limit), ("prod", 5));
+    let path = "/api/v1/decisions?from=2026-11-22T14:00:00%2B08:00&to=2026-11-22%2014:02&verdict=hold\
+                &incident=checkout@prod-7&cursor=1795356120125-ab";
+    assert_eq!(served.get(path).await.status, 200);
+    let filter = served.gateway.filters.lock().unwrap()[1].clone();
+    assert_eq!(filter.from, "2026-11-22T06:00:00Z".parse().ok());
+    assert_eq!(filter.to, "2026-11-22T14:02:00Z".parse().ok());
+    assert_eq!(filter.verdict.as_deref(), Some("hold"));
+    assert_eq!(filter.incident.unwrap().as_str(), "checkout@prod-7");
+    assert_eq!(filter.cursor.as_deref(), Some("1795356120125-ab"));
+    for (name, value) in [
+        ("from", "soon"),
+        ("verdict", "rolback"),
+        ("incident", "../x"),
+    ] {
+        let path = format!("/api/v1/decisions?{name}={value}");
+        let answer = served.get(&path).await;
+        assert_eq!(answer.status, 400, "{path}");
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains(name), "{detail}");
+    }
     assert_eq!(served.get("/api/v1/alerts?relese_id=x").await.status, 400);
     assert_eq!(served.get("/api/v1/alerts?limit=many").await.status, 400);
     served.finish().await;

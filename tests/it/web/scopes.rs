@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 
 /// Every route, with the token that opens it.
-const ROUTES: [(&str, &str, &str, &str); 20] = [
+const ROUTES: [(&str, &str, &str, &str); 28] = [
     (
         "POST",
         "/api/v1/webhook",
@@ -39,8 +39,23 @@ const ROUTES: [(&str, &str, &str, &str); 20] = [
         "rollback",
         r#"{"service":"checkout","env":"prod","scope":"full","dry_run":true}"#,
     ),
+    (
+        "POST",
+        "/api/v1/approvals/checkout@prod-3",
+        "rollback",
+        r#"{"answer":"approve","reason":"drill"}"#,
+    ),
+    (
+        "POST",
+        "/api/v1/incidents/checkout@prod-7/abandon",
+        "rollback",
+        r#"{"reason":"drill"}"#,
+    ),
+    ("GET", "/api/v1/approvals", "read", ""),
+    ("GET", "/api/v1/approvals/checkout@prod-3", "read", ""),
     ("GET", "/api/v1/releases", "read", ""),
     ("GET", "/api/v1/deployments", "read", ""),
+    ("GET", "/api/v1/openapi.json", "read", ""),
     ("GET", "/api/v1/instances", "read", ""),
     ("GET", "/api/v1/alerts", "read", ""),
     ("GET", "/api/v1/incidents", "read", ""),
@@ -50,6 +65,9 @@ const ROUTES: [(&str, &str, &str, &str); 20] = [
     ("GET", "/incidents/checkout@prod-7", "read", ""),
     ("GET", "/incidents/checkout@prod-7/report.md", "read", ""),
     ("GET", "/api/v1/mode", "read", ""),
+    ("GET", "/api/v1/canary/rules.yaml", "read", ""),
+    ("GET", "/api/v1/http_sd?port=9100", "read", ""),
+    ("GET", "/metrics/deployments", "read", ""),
     (
         "PUT",
         "/api/v1/mode",

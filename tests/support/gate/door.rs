@@ -11,7 +11,7 @@ use axum::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use super::{Recorded, Shared, routes::answer};
+use super::{Recorded, Shared, routes::answer, trigger::dropped, world::World};
 
 /// Whether a request came with a login that holds.
 #[derive(Clone, Copy)]
@@ -46,10 +46,14 @@ pub(super) async fn front_door(
         let login = format!("http://{}/login", host.unwrap_or_default());
         return (StatusCode::FOUND, [(header::LOCATION, login)]).into_response();
     }
+    let triggers = is_trigger(&recorded);
     let mut request = Request::from_parts(parts, Body::from(body));
     request.extensions_mut().insert(LoggedIn(logged_in));
     request.extensions_mut().insert(recorded);
-    let mut response = next.run(request).await;
+    let mut response = through_the_weather(&shared, request, next).await;
+    if triggers && response.status().is_success() && shared.update(World::swallows_reply) {
+        return dropped();
+    }
     if logged_in && !with_session {
         let session = uuid::Uuid::new_v4().to_string();
         let cookie = format!("SESSION={session}; Path=/; HttpOnly; SameSite=Lax");
@@ -59,6 +63,30 @@ pub(super) async fn front_door(
         shared.update(|world| world.sessions.insert(session));
     }
     response
+}
+
+/// Hands a request on. What has reached Gate happens, whether its sender waits for it or not.
+async fn through_the_weather(shared: &Shared, request: Request, next: Next) -> Response {
+    let weather = shared.world.lock().unwrap().weather;
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    shared.spawn(async move {
+        tokio::time::sleep(weather.slow).await;
+        let response = next.run(request).await;
+        tokio::time::sleep(weather.late).await;
+        // Nobody listens any more when the caller has gone.
+        drop(sender.send(response));
+    });
+    receiver.await.unwrap_or_else(|_| dropped())
+}
+
+/// Whether a request starts an execution.
+fn is_trigger(recorded: &Recorded) -> bool {
+    let steps: Vec<&str> = recorded.path.split('/').skip(1).collect();
+    let starts = matches!(
+        steps.as_slice(),
+        ["pipelines", _, _] | ["applications", _, "tasks"] | ["tasks"]
+    );
+    recorded.method == "POST" && starts
 }
 
 fn has_session(shared: &Shared, headers: &HeaderMap) -> bool {

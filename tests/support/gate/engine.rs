@@ -7,15 +7,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared, StageCall, webhook,
+    Shared, StageCall, clouddriver,
+    trigger::Wanted,
+    webhook,
     world::{Run, StageRun, World, ulid},
 };
 
 /// Why a pipeline was not started.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Front50 has no such pipeline.
-    Unknown,
+    /// Front50 has no pipeline of that name or id.
+    Unknown(String),
     /// A required parameter is not given.
     MissingParameter(String),
     /// The pipeline is disabled; an execution is stored all the same.
@@ -40,7 +42,7 @@ impl Outcome {
     }
 
     /// A failure as Orca writes one down for most stages.
-    fn exception(kind: &str, error: &str) -> Self {
+    pub(super) fn exception(kind: &str, error: &str) -> Self {
         let exception = json!({"exceptionType": kind, "shouldRetry": false,
             "details": {"error": "Unexpected Task Failure", "errors": [error]}});
         Self {
@@ -50,26 +52,44 @@ impl Outcome {
     }
 }
 
-/// Starts a saved pipeline, or names the running execution with the same correlation id.
-pub(super) fn submit(
+/// Starts something, or names the running execution with the same correlation id.
+pub(super) fn submit(shared: &Shared, wanted: &Wanted, trigger: Value) -> Result<String, Refusal> {
+    match look(shared, wanted, &trigger)? {
+        Some(running) => Ok(running),
+        None => start(shared, wanted, trigger),
+    }
+}
+
+/// The running execution that stands in the way of a trigger, of whatever pipeline or task.
+pub(super) fn look(
     shared: &Shared,
-    application: &str,
-    name_or_id: &str,
-    trigger: Value,
-) -> Result<String, Refusal> {
+    wanted: &Wanted,
+    trigger: &Value,
+) -> Result<Option<String>, Refusal> {
+    let world = shared.world.lock().unwrap();
+    if let Wanted::Pipeline(application, name) = wanted {
+        let config = world.config(application, name);
+        let config = config.ok_or_else(|| Refusal::Unknown(name.clone()))?;
+        complete(config, trigger.clone(), &shared.options.username)?;
+    }
+    let correlation = trigger["correlationId"].as_str();
+    let running = correlation.and_then(|correlation| world.correlated(correlation));
+    Ok(running.map(str::to_owned))
+}
+
+/// Starts something, whatever runs.
+pub(super) fn start(shared: &Shared, wanted: &Wanted, trigger: Value) -> Result<String, Refusal> {
     let now = shared.now();
     let user = &shared.options.username;
     let id = shared.update(|world| {
-        let config = world
-            .config(application, name_or_id)
-            .ok_or(Refusal::Unknown)?
-            .clone();
+        let config = match wanted {
+            Wanted::Pipeline(application, name) => world
+                .config(application, name)
+                .ok_or_else(|| Refusal::Unknown(name.clone()))?
+                .clone(),
+            Wanted::Task(task) => config_of(task),
+        };
         let trigger = complete(&config, trigger, user)?;
-        if let Some(correlation) = trigger["correlationId"].as_str()
-            && let Some(running) = world.correlated(correlation)
-        {
-            return Ok(Err(running.to_owned()));
-        }
         let mut run = new_run(&config, trigger, user, now);
         if config["disabled"] == true {
             run.status = "TERMINAL";
@@ -83,15 +103,26 @@ pub(super) fn submit(
         }
         let id = run.id.clone();
         world.add(run);
-        Ok(Ok(id))
+        Ok(id)
     })?;
-    match id {
-        Ok(id) => {
-            shared.spawn(run(shared.clone(), id.clone()));
-            Ok(id)
-        }
-        Err(running) => Ok(running),
-    }
+    shared.spawn(run(shared.clone(), id.clone()));
+    Ok(id)
+}
+
+/// A task as if it were a pipeline: its jobs run one after another. It has no id of a saved one.
+fn config_of(task: &Value) -> Value {
+    let jobs = task["job"].as_array().into_iter().flatten().enumerate();
+    let stages = jobs.map(|(place, job)| {
+        let mut stage = job.clone();
+        stage["refId"] = json!(place.to_string());
+        stage["requisiteStageRefIds"] = match place.checked_sub(1) {
+            Some(before) => json!([before.to_string()]),
+            None => json!([]),
+        };
+        stage
+    });
+    json!({"application": task["application"], "name": task["description"],
+        "stages": stages.collect::<Vec<_>>()})
 }
 
 /// Fills in what Orca adds to a trigger.
@@ -170,6 +201,21 @@ pub(super) fn cancel(shared: &Shared, id: &str, reason: Option<String>) -> bool 
     true
 }
 
+/// Pauses or resumes an execution: what runs goes on, nothing new starts. False when there is no
+/// such execution.
+pub(super) fn pause(shared: &Shared, id: &str, paused: bool) -> bool {
+    let status = if paused { "PAUSED" } else { "RUNNING" };
+    shared.update(|world| {
+        let Some(run) = world.run_mut(id) else {
+            return false;
+        };
+        if !run.has_ended() {
+            run.status = status;
+        }
+        true
+    })
+}
+
 /// Runs an execution to its end.
 async fn run(shared: Shared, id: String) {
     let now = shared.now();
@@ -182,6 +228,14 @@ async fn run(shared: Shared, id: String) {
     let halt = cancel.child_token();
     let mut running = JoinSet::new();
     loop {
+        let goes_on = |world: &World| {
+            let paused = world.run(&id)?.status == "PAUSED";
+            (!paused || halt.is_cancelled()).then_some(())
+        };
+        tokio::select! {
+            () = shared.when(goes_on) => {}
+            () = halt.cancelled() => {}
+        }
         if !halt.is_cancelled() {
             for stage in shared.update(|world| start_ready(world, &id, shared.now())) {
                 running.spawn(stage_to_end(
@@ -313,7 +367,20 @@ async fn work(shared: &Shared, id: &str, at: usize, stage: &StageRun, call: Stag
             Err(panicked) => Outcome::exception("RuntimeException", &panicked.to_string()),
         };
     }
+    let rollback = stage.context.get("rollbackContext");
+    let test_wait = rollback.filter(|_| stage.context.get("rollbackType") == Some(&json!("TEST")));
+    if test_wait.is_none()
+        && let Some(outcome) = clouddriver::run(shared, id, &stage.kind, &stage.context)
+    {
+        return outcome;
+    }
     match stage.kind.as_str() {
+        "rollbackServerGroup" => {
+            let seconds = test_wait.and_then(|wait| wait["waitTime"].as_f64());
+            let wait = Duration::from_secs_f64(seconds.unwrap_or_default());
+            tokio::time::sleep(shared.scaled(wait)).await;
+            Outcome::of("SUCCEEDED")
+        }
         "wait" => {
             let wait = &stage.context.get("waitTime").cloned().unwrap_or_default();
             let seconds = wait.as_f64().or_else(|| wait.as_str()?.parse().ok());

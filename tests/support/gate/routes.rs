@@ -14,9 +14,9 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    Recorded, Shared,
+    Recorded, Shared, clouddriver,
     door::{auth_user, front_door, login_page},
-    engine,
+    engine, task,
     trigger::trigger,
 };
 
@@ -43,6 +43,18 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/pipelines/{id}", get(execution))
         .route("/pipelines/{id}/cancel", put(cancel))
         .route("/pipelines/{id}/stages/{stage}", patch(judge))
+        .route("/pipelines/{id}/pause", put(pause))
+        .route("/pipelines/{id}/resume", put(resume))
+        .route(
+            "/applications/{application}/tasks",
+            post(task::start).get(task::list),
+        )
+        .route("/tasks/{id}", get(task::read))
+        .route("/tasks/{id}/cancel", put(task::cancel))
+        .route(
+            "/applications/{application}/serverGroups",
+            get(clouddriver::server_groups),
+        )
         .route("/executions", get(executions))
         .route(
             "/applications/{application}/pipelines",
@@ -94,6 +106,7 @@ async fn execution(State(shared): State<Shared>, Path(id): Path<String>) -> Resp
         .lock()
         .unwrap()
         .run(&id)
+        .filter(|run| !run.is_task())
         .map(|run| run.document(true));
     if let Some(document) = document {
         return answer(StatusCode::OK, &document);
@@ -128,6 +141,26 @@ async fn cancel(
         Some(HTTP_EXCEPTION),
         &message,
     )
+}
+
+async fn pause(shared: State<Shared>, id: Path<String>) -> Response {
+    paused(&shared, &id, true)
+}
+
+async fn resume(shared: State<Shared>, id: Path<String>) -> Response {
+    paused(&shared, &id, false)
+}
+
+fn paused(shared: &Shared, id: &str, paused: bool) -> Response {
+    if let Some(down) = orca_down(shared) {
+        return down;
+    }
+    if engine::pause(shared, id, paused) {
+        return StatusCode::OK.into_response();
+    }
+    let message = format!("No pipeline found for {id}");
+    let code = StatusCode::NOT_FOUND;
+    error(shared, code, Some(HTTP_EXCEPTION), &message)
 }
 
 async fn judge(
@@ -239,7 +272,7 @@ async fn unknown(
     error(&shared, StatusCode::NOT_FOUND, None, "No message available")
 }
 
-fn words(joined: Option<&String>) -> Vec<String> {
+pub(super) fn words(joined: Option<&String>) -> Vec<String> {
     let joined = joined.map(String::as_str).unwrap_or_default();
     joined
         .split(',')
@@ -248,7 +281,7 @@ fn words(joined: Option<&String>) -> Vec<String> {
         .collect()
 }
 
-fn orca_down(shared: &Shared) -> Option<Response> {
+pub(super) fn orca_down(shared: &Shared) -> Option<Response> {
     if !shared.world.lock().unwrap().orca_down {
         return None;
     }

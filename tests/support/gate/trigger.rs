@@ -1,4 +1,5 @@
-//! `POST /pipelines/{application}/{name or id}`, with the faults a test asked for.
+//! Starting something: `POST /pipelines/{application}/{name or id}` and tasks, with the faults a
+//! test asked for.
 
 use axum::{
     body::Bytes,
@@ -16,6 +17,15 @@ use super::{
     world::World,
 };
 
+/// What is to be started.
+#[derive(Clone)]
+pub(super) enum Wanted {
+    /// A saved pipeline, by application and name or id.
+    Pipeline(String, String),
+    /// A task: application, description and jobs.
+    Task(Value),
+}
+
 pub(super) async fn trigger(
     State(shared): State<Shared>,
     Path((application, pipeline)): Path<(String, String)>,
@@ -26,73 +36,87 @@ pub(super) async fn trigger(
         _ if body.is_empty() => json!({}),
         _ => return StatusCode::BAD_REQUEST.into_response(),
     };
+    under_fault(shared, Wanted::Pipeline(application, pipeline), trigger).await
+}
+
+/// Starts what is wanted, with the fault a test asked for.
+pub(super) async fn under_fault(shared: Shared, wanted: Wanted, trigger: Value) -> Response {
     let (fault, down) = {
         let mut world = shared.world.lock().unwrap();
-        let known = world.config(&application, &pipeline).is_some();
+        let known = match &wanted {
+            Wanted::Pipeline(application, name) => world.config(application, name).is_some(),
+            Wanted::Task(_) => true,
+        };
         (world.faults.pop_front(), world.orca_down && known)
     };
-    let start = |trigger| started(&shared, &application, &pipeline, trigger);
+    let start = |trigger| started(&shared, &wanted, trigger);
     if down {
         let cause = format!("java.net.ConnectException: Failed to connect to /{ORCA}");
-        return untriggered(
-            &shared,
-            500,
-            NETWORK_EXCEPTION,
-            (&application, &pipeline),
-            &cause,
-        );
+        return untriggered(&shared, 500, NETWORK_EXCEPTION, &wanted, &cause);
     }
     match fault {
-        None => start(trigger),
+        None => start(trigger).await,
         Some(TriggerFault::DropBefore) => dropped(),
         Some(TriggerFault::DropAfter) => {
-            start(trigger);
+            start(trigger).await;
+            dropped()
+        }
+        Some(TriggerFault::DropAfterAndGone) => {
+            start(trigger).await;
+            shared.update(|world| world.orca_down = true);
             dropped()
         }
         Some(TriggerFault::ErrorAfter) => {
-            start(trigger);
+            start(trigger).await;
             let cause = "java.net.SocketTimeoutException: Read timed out";
-            untriggered(
-                &shared,
-                500,
-                NETWORK_EXCEPTION,
-                (&application, &pipeline),
-                cause,
-            )
+            untriggered(&shared, 500, NETWORK_EXCEPTION, &wanted, cause)
         }
         Some(TriggerFault::AnswerLate(delay)) => {
-            let response = start(trigger);
+            let response = start(trigger).await;
             tokio::time::sleep(delay).await;
             response
         }
         Some(TriggerFault::ActLate(delay)) => {
             let (sender, receiver) = tokio::sync::oneshot::channel();
-            let owned = (shared.clone(), application.clone(), pipeline.clone());
+            let owned = (shared.clone(), wanted.clone());
             shared.spawn(async move {
                 tokio::time::sleep(delay).await;
-                let (shared, application, pipeline) = owned;
+                let (shared, wanted) = owned;
                 // Nobody listens any more when the caller has gone.
-                drop(sender.send(started(&shared, &application, &pipeline, trigger)));
+                drop(sender.send(started(&shared, &wanted, trigger).await));
             });
             receiver.await.unwrap_or_else(|_| dropped())
         }
         Some(TriggerFault::Duplicate) => {
-            let first = start(trigger.clone());
+            let first = start(trigger.clone()).await;
             shared.update(World::forget_correlations);
-            start(trigger);
+            start(trigger).await;
             first
         }
     }
 }
 
-fn started(shared: &Shared, application: &str, pipeline: &str, trigger: Value) -> Response {
-    let wanted = (application, pipeline);
-    match engine::submit(shared, application, pipeline, trigger) {
-        Ok(id) => answer(
-            StatusCode::ACCEPTED,
-            &json!({"ref": format!("/pipelines/{id}")}),
-        ),
-        Err(Refusal::Unknown) => {
+/// Orca looks for a running execution, then starts one; nothing holds the two together.
+async fn submit(shared: &Shared, wanted: &Wanted, trigger: Value) -> Result<String, Refusal> {
+    let gap = shared.world.lock().unwrap().weather.correlation_gap;
+    let running = engine::look(shared, wanted, &trigger)?;
+    if !gap.is_zero() {
+        tokio::time::sleep(gap).await;
+    }
+    match running {
+        Some(running) => Ok(running),
+        None => engine::start(shared, wanted, trigger),
+    }
+}
+
+async fn started(shared: &Shared, wanted: &Wanted, trigger: Value) -> Response {
+    let (status, place) = match wanted {
+        Wanted::Pipeline(..) => (StatusCode::ACCEPTED, "pipelines"),
+        Wanted::Task(_) => (StatusCode::OK, "tasks"),
+    };
+    match submit(shared, wanted, trigger).await {
+        Ok(id) => answer(status, &json!({"ref": format!("/{place}/{id}")})),
+        Err(Refusal::Unknown(pipeline)) => {
             let cause = format!(
                 "Pipeline configuration not found (id: {pipeline}): Status: 404, Method: GET, URL: \
                  {FRONT50}/pipelines/{pipeline}/get, Message: No pipeline found with id '{pipeline}'"
@@ -115,7 +139,7 @@ fn started(shared: &Shared, application: &str, pipeline: &str, trigger: Value) -
     }
 }
 
-fn dropped() -> Response {
+pub(super) fn dropped() -> Response {
     let mut response = StatusCode::OK.into_response();
     response.extensions_mut().insert(DropConnection);
     response
@@ -125,13 +149,16 @@ fn untriggered(
     shared: &Shared,
     status: u16,
     exception: &str,
-    (application, pipeline): (&str, &str),
+    wanted: &Wanted,
     cause: &str,
 ) -> Response {
-    let message = format!(
-        "Unable to trigger pipeline (application: {application}, pipelineNameOrId: {pipeline}). \
-         Error: {cause}"
-    );
+    let message = match wanted {
+        Wanted::Pipeline(application, pipeline) => format!(
+            "Unable to trigger pipeline (application: {application}, pipelineNameOrId: \
+             {pipeline}). Error: {cause}"
+        ),
+        Wanted::Task(_) => cause.to_owned(),
+    };
     error(
         shared,
         StatusCode::from_u16(status).unwrap(),

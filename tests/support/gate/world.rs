@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{TriggerFault, spel::Scope};
+use super::{TriggerFault, Weather, clouddriver::Group, spel::Scope};
 
 /// A request as it came in.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +31,15 @@ pub struct World {
     pub unexpected: Vec<Recorded>,
     /// Gate cannot connect to Orca.
     pub orca_down: bool,
+    /// Gate cannot connect to Clouddriver, and no job that needs it works.
+    pub clouddriver_down: bool,
+    /// Server groups as they are.
+    pub groups: Vec<Group>,
+    /// Server groups as Clouddriver's cache shows them, while it lags.
+    pub cached_groups: Option<Vec<Group>>,
+    pub(super) weather: Weather,
     pub(super) faults: VecDeque<TriggerFault>,
+    accepted: u64,
     pub(super) sessions: HashSet<String>,
     configs: Vec<Value>,
     runs: Vec<Run>,
@@ -115,6 +123,18 @@ impl World {
     /// The running execution with this correlation id, of whatever pipeline.
     pub(super) fn correlated(&self, correlation: &str) -> Option<&str> {
         self.correlations.get(correlation).map(String::as_str)
+    }
+
+    /// Server groups as Clouddriver shows them now.
+    pub(super) fn shown_groups(&self) -> &[Group] {
+        self.cached_groups.as_ref().unwrap_or(&self.groups)
+    }
+
+    /// Counts an accepted trigger; true when its reply is not to be sent.
+    pub(super) fn swallows_reply(&mut self) -> bool {
+        let every = self.weather.drop_reply_every;
+        self.accepted += 1;
+        every > 0 && self.accepted.is_multiple_of(every)
     }
 
     /// Makes a repeat with a known correlation id start again, as a lost race does.
@@ -234,6 +254,44 @@ impl Run {
                 document[key] = value;
             }
         }
+        document
+    }
+
+    /// Whether it is a task, not a pipeline's.
+    pub fn is_task(&self) -> bool {
+        self.config_id.is_empty()
+    }
+
+    /// As Gate shows a task: the execution, wrapped.
+    pub fn task_document(&self) -> Value {
+        let mut execution = self.document(true);
+        let own = execution.as_object_mut().unwrap();
+        own.remove("name");
+        own.remove("pipelineConfigId");
+        own.insert("description".to_owned(), json!(self.name));
+        own.insert("type".to_owned(), json!("ORCHESTRATION"));
+        let stages = execution["stages"].as_array().into_iter().flatten();
+        let steps: Vec<Value> = stages
+            .clone()
+            .filter_map(|stage| stage["tasks"].as_array())
+            .flatten()
+            .cloned()
+            .collect();
+        let variables: Vec<Value> = stages
+            .filter_map(|stage| stage["context"].as_object())
+            .flatten()
+            .map(|(key, value)| json!({"key": key, "value": value}))
+            .collect();
+        let mut document = json!({
+            "application": self.application, "buildTime": self.build_time, "id": self.id,
+            "name": self.name, "status": self.status, "steps": steps, "variables": variables,
+        });
+        for key in ["startTime", "endTime"] {
+            if !execution[key].is_null() {
+                document[key] = execution[key].clone();
+            }
+        }
+        document["execution"] = execution;
         document
     }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::*;
 use crate::act::fixtures::{noon, opening};
-use crate::act::orders::{CantAsk, Order, Reach, Seen, TriggerFailure};
+use crate::act::orders::{CantAsk, Order, Outcome, Reach, Seen, TriggerFailure, Waiting};
 use crate::act::seams::{Answer, Followup, Objection, Question};
 use crate::config::Rate;
 use crate::domain::clock::Clock;
@@ -135,6 +135,7 @@ impl Site {
             recheck: room.clone(),
             planner: room.clone(),
             probe: room.clone(),
+            escalator: room.clone(),
             reporter: room.clone(),
             followups: room.clone(),
             settings: Settings {
@@ -215,6 +216,8 @@ struct Doings {
     fails: bool,
     down: bool,
     deaf: bool,
+    outcome: Option<Result<Outcome, CantAsk>>,
+    waiting: Option<Waiting>,
 }
 
 /// Spinnaker; its rollback pipeline asks to be let in when it is first looked at.
@@ -231,6 +234,16 @@ impl Spin {
 
     pub(super) fn answers(&self, answers: impl IntoIterator<Item = TriggerFailure>) {
         self.doings().answers.extend(answers);
+    }
+
+    /// What its executions did, when they end well.
+    pub(super) fn did(&self, outcome: Result<Outcome, CantAsk>) {
+        self.doings().outcome = Some(outcome);
+    }
+
+    /// While it is not [`Waiting::No`], its executions go no further.
+    pub(super) fn waits(&self, waiting: Waiting) {
+        self.doings().waiting = Some(waiting);
     }
 
     pub(super) fn starts_silently(&self) {
@@ -340,6 +353,7 @@ fn seen(id: &str, job: &Job) -> Seen {
         terminal: job.status != "RUNNING",
         succeeded: job.status == "SUCCEEDED",
         failure: None,
+        waiting: Waiting::No,
         reach: job.reach,
     }
 }
@@ -379,7 +393,12 @@ impl Spinnaker for Spin {
             (doings.jobs.get(id.as_str()).cloned(), deploys)
         };
         if let Some(job) = job {
-            let now = seen(id.as_str(), &job);
+            let mut now = seen(id.as_str(), &job);
+            let waiting = self.doings().waiting.clone();
+            if let Some(waiting) = waiting.filter(|waiting| *waiting != Waiting::No) {
+                now.waiting = waiting;
+                return Ok(Some(now));
+            }
             if !now.terminal {
                 self.goes_on(id, &job).await;
             }
@@ -397,8 +416,18 @@ impl Spinnaker for Spin {
             terminal: !runs,
             succeeded: false,
             failure: None,
+            waiting: Waiting::No,
             reach: Reach::Unclear,
         }))
+    }
+
+    async fn execution_of(&self, _: &Order, id: &ExecutionId) -> Result<Option<Seen>, CantAsk> {
+        Spinnaker::execution(self, id).await
+    }
+
+    async fn outcome(&self, _: &Order, _: &ExecutionId) -> Result<Outcome, CantAsk> {
+        let outcome = self.doings().outcome.clone();
+        outcome.unwrap_or_else(|| Ok(Outcome::Silent(String::new())))
     }
 
     async fn cancel(&self, id: &ExecutionId, _: &str) -> Result<(), CantAsk> {
@@ -423,6 +452,9 @@ pub(super) struct Room {
     told: Mutex<Vec<String>>,
     objection: Mutex<Option<Objection>>,
     answer: Mutex<Option<Answer>>,
+    weak: std::sync::atomic::AtomicBool,
+    wider: Mutex<Option<Result<Option<Opened>, Objection>>>,
+    report_takes: Mutex<Option<Duration>>,
 }
 
 impl Room {
@@ -430,8 +462,29 @@ impl Room {
         self.told.lock().unwrap().clone()
     }
 
+    /// The revisions that were told of, in order.
+    pub(super) fn told_reports(&self) -> Vec<String> {
+        let mut told = self.told();
+        told.retain(|name| name.starts_with("report-"));
+        told
+    }
+
+    /// How long it takes to write a revision.
+    pub(super) fn reports(&self, take: Option<Duration>) {
+        *self.report_takes.lock().unwrap() = take;
+    }
+
     pub(super) fn objects(&self, objection: Objection) {
         *self.objection.lock().unwrap() = Some(objection);
+    }
+
+    /// Its plans start what can't ask for admission.
+    pub(super) fn asks_for_no_admission(&self) {
+        self.weak.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub(super) fn escalates(&self, answer: Result<Option<Opened>, Objection>) {
+        *self.wider.lock().unwrap() = Some(answer);
     }
 
     pub(super) fn measures(&self, answer: Answer) {
@@ -457,8 +510,16 @@ impl Planner for Room {
             from: incident.opened.release_id.clone(),
             target: incident.opened.target.clone(),
             parameters: BTreeMap::from([("attempt".to_owned(), attempt.to_string())]),
-            admission: true,
+            admission: !self.weak.load(std::sync::atomic::Ordering::SeqCst),
+            task: None,
         })
+    }
+}
+
+#[async_trait]
+impl Escalator for Room {
+    async fn escalation(&self, _: &Incident) -> Result<Option<Opened>, Objection> {
+        self.wider.lock().unwrap().clone().unwrap_or(Ok(None))
     }
 }
 
@@ -480,6 +541,10 @@ impl RecoveryProbe for Room {
 #[async_trait]
 impl Reporter for Room {
     async fn write(&self, _: &Incident, _: u32) -> Result<(), String> {
+        let takes = *self.report_takes.lock().unwrap();
+        if let Some(takes) = takes {
+            tokio::time::sleep(takes).await;
+        }
         Ok(())
     }
 }

@@ -1,26 +1,14 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::act::fixtures::{self, noon, opening};
 use crate::domain::decision::Scope;
 use crate::domain::id::IncidentId;
-use crate::domain::lane::Plan;
 
 /// An incident with one attempt out, named `E1`.
 fn sent(admission: bool, admitted: bool) -> Incident {
     let incident: IncidentId = "checkout@prod-1".parse().unwrap();
     let execution: ExecutionId = "E1".parse().unwrap();
     let opened = opening("checkout", "d1", Scope::Full);
-    let plan = Plan {
-        application: "checkout".into(),
-        pipeline: "rollback-full".into(),
-        scope: Scope::Full,
-        hosts: Vec::new(),
-        from: opened.release_id.clone(),
-        target: opened.target.clone(),
-        parameters: BTreeMap::new(),
-        admission,
-    };
+    let plan = fixtures::plan(&opened, admission);
     let attempt = 1;
     let mut events = vec![
         LaneEvent::Claimed {
@@ -56,12 +44,13 @@ fn seen(status: &str, reach: Reach) -> Seen {
         pipeline: "rollback-full".into(),
         correlation_id: Some("bs-checkout@prod-1-1".into()),
         event_id: None,
-        parameters: BTreeMap::new(),
+        parameters: std::collections::BTreeMap::new(),
         built_at: None,
         status: status.into(),
         terminal: status != "RUNNING",
         succeeded: status == "SUCCEEDED",
         failure: None,
+        waiting: Waiting::No,
         reach,
     }
 }

@@ -78,6 +78,20 @@ fn an_escalation_closes_the_old_one_once_its_execution_has_ended() {
 }
 
 #[test]
+fn what_has_ended_well_gives_way_to_more_of_its_own_deployment_alone() {
+    let gives_way = |events: Vec<LaneEvent>, deployment: &str, scope: Scope| {
+        lane(events).gives_way(&opening(deployment, scope))
+    };
+    let well = || until_finished(true);
+    assert_eq!(gives_way(well(), "d1", Scope::Full), Some(first()));
+    assert_eq!(gives_way(well(), "d1", batch_scope(1)), None);
+    assert_eq!(gives_way(well(), "d2", Scope::Full), None);
+    assert_eq!(gives_way(until_finished(false), "d1", Scope::Full), None);
+    assert_eq!(gives_way(until_admitted(), "d1", Scope::Full), None);
+    assert_eq!(gives_way(Vec::new(), "d1", Scope::Full), None);
+}
+
+#[test]
 fn what_was_taken_back_is_not_taken_back_again_by_the_rules() {
     let over = || {
         let mut events = until_finished(true);

@@ -27,7 +27,7 @@ use crate::notify::render::escape::Dialect;
 use crate::notify::render::markup::stripped;
 use crate::notify::render::split::{Unit, split};
 use crate::notify::render::value::shorten;
-use crate::notify::render::view::{calls_people, reference};
+use crate::notify::render::view::reference;
 use crate::notify::render::{ChartPlace, bare, link};
 
 /// Longest request body, in bytes.
@@ -84,7 +84,7 @@ impl DingTalk {
         if let Some(image) = image {
             text = format!("{text}\n\n{image}");
         }
-        let calls = calls_people(notice);
+        let calls = self.wording.calls.anybody(notice);
         if calls {
             let named = self
                 .settings
@@ -97,7 +97,11 @@ impl DingTalk {
             }
         }
         let headline = bare(&shorten(&view.headline, MAX_TITLE));
-        Ok(self.bodies(&headline, &text, calls))
+        let mut bodies = self.bodies(&headline, &text, calls);
+        if message.plain {
+            bodies.iter_mut().for_each(plain);
+        }
+        Ok(bodies)
     }
 
     fn bodies(&self, headline: &str, text: &str, calls: bool) -> Vec<Value> {
@@ -146,20 +150,10 @@ impl DingTalk {
         body
     }
 
-    /// Posts once more where the vendor's answer tells how to do better.
     async fn post(&self, body: &Value) -> Result<(), SendError> {
-        let (code, message) = self.call(body).await?;
-        let again = match code {
-            0 => return Ok(()),
-            // A clock that was set in between: sign with the time as it is now.
-            310_000 if message.contains("timestamp") => body.clone(),
-            // Unsafe link, text or image: the words without markup may pass.
-            430_101..=430_104 => plain(body),
-            _ => return Err(refusal(code, &message)),
-        };
-        match self.call(&again).await? {
+        match self.call(body).await? {
             (0, _) => Ok(()),
-            (code, message) => Err(refusal(code, &message)),
+            (code, words) => Err(refusal(code, &words)),
         }
     }
 
@@ -200,14 +194,12 @@ pub fn sign(secret: &str, at: Timestamp) -> Result<String, SendError> {
     Ok(STANDARD.encode(mac.finalize().into_bytes()))
 }
 
-/// The same body without links, images and emphasis.
-fn plain(body: &Value) -> Value {
-    let mut body = body.clone();
+/// The same words without links, images and emphasis.
+fn plain(body: &mut Value) {
     if let Some(text) = body.pointer_mut("/markdown/text") {
         let words = text.as_str().map(|text| stripped(Dialect::DingTalk, text));
         *text = Value::String(words.unwrap_or_default());
     }
-    body
 }
 
 /// What an `errcode` means; its words only decide where the vendor uses one code for several
@@ -215,28 +207,27 @@ fn plain(body: &Value) -> Value {
 fn refusal(code: i64, message: &str) -> SendError {
     let lower = message.to_lowercase();
     let fast = ["too fast", "exceed", "frequency", "限流", "太快"];
+    let is_fast = fast.iter().any(|word| lower.contains(word));
     let (class, why) = match code {
-        -1 => (Class::Retry, "system busy"),
+        -1 if !is_fast => (Class::Retry, "system busy"),
         460_101 | 101_002 => (Class::Permanent, "the body is too long"),
         90_030 => (Class::Wait(QUOTA), "over the robot's quota"),
         310_000 if lower.contains("keyword") => (
-            Class::Permanent,
+            Class::Broken,
             "the robot wants a keyword that is not in the message",
         ),
+        // Signed anew with each call; if it stays wrong, people hear of it.
         310_000 if lower.contains("timestamp") => (
-            Class::Permanent,
+            Class::Retry,
             "the signature's time is refused: check this machine's clock",
         ),
-        310_000 if lower.contains("sign") => (Class::Permanent, "the signature does not match"),
+        310_000 if lower.contains("sign") => (Class::Broken, "the signature does not match"),
         310_000 if lower.contains("ip") => {
-            (Class::Permanent, "our address is not on the robot's list")
+            (Class::Broken, "our address is not on the robot's list")
         }
-        310_000 => (
-            Class::Permanent,
-            "keyword, signature, time or address refused",
-        ),
+        310_000 => (Class::Broken, "keyword, signature, time or address refused"),
         300_001 | 300_005 | 400_101 | 400_102 | 400_106 | 400_013 => (
-            Class::Permanent,
+            Class::Broken,
             "the robot or its group is gone, or the token is wrong",
         ),
         400_105 | 40_035 | 43_002 | 43_004 | 400_402 => {
@@ -244,12 +235,40 @@ fn refusal(code: i64, message: &str) -> SendError {
         }
         430_101..=430_104 => (Class::Permanent, "a link, picture or text is called unsafe"),
         130_101 | 410_100 => (Class::Wait(MUTED), "over 20 messages a minute"),
-        _ if fast.iter().any(|word| lower.contains(word)) => {
-            (Class::Wait(MUTED), "over 20 messages a minute")
-        }
-        _ => (Class::Permanent, "refused"),
+        _ if is_fast => (Class::Wait(MUTED), "over 20 messages a minute"),
+        // Not in the vendor's table: it may pass, and if it does not, people hear of it.
+        _ => (Class::Retry, "an unknown code"),
     };
-    SendError::new(class, code.to_string(), why)
+    SendError::new(class, code.to_string(), why).fixed_by(fix(code, &lower))
+}
+
+/// What a person does about an `errcode`; `lower` is its `errmsg` in small letters.
+fn fix(code: i64, lower: &str) -> Option<&'static str> {
+    Some(match code {
+        310_000 if lower.contains("keyword") => {
+            "set `keyword:` in the channel's file to one of the robot's custom keywords"
+        }
+        310_000 if lower.contains("timestamp") => {
+            "set this machine's clock: DingTalk allows an hour"
+        }
+        310_000 if lower.contains("sign") => {
+            "copy the robot's signing secret (it begins with SEC) into the secret that `secret:` names"
+        }
+        310_000 if lower.contains("ip") => {
+            "add the address this machine reaches the internet by to the robot's IP list"
+        }
+        310_000 => "compare the robot's security settings with `keyword:` and `secret:`",
+        300_001 | 300_005 | 400_101 | 400_102 | 400_106 | 400_013 => {
+            "copy the `access_token` of the robot's webhook again; if the robot or the group is gone, add a new one"
+        }
+        90_030 => {
+            "raise the robot's quota in DingTalk's administration, or wait for the next month"
+        }
+        130_101 | 410_100 => {
+            "DingTalk lets the robot speak again after ten minutes; give noisy services a robot of their own"
+        }
+        _ => return None,
+    })
 }
 
 #[async_trait]
@@ -260,9 +279,7 @@ impl Notifier for DingTalk {
 
     fn parts(&self, message: &Outgoing<'_>) -> u32 {
         let all = self.build(message).map_or(1, |bodies| bodies.len());
-        u32::try_from(all)
-            .unwrap_or(u32::MAX)
-            .saturating_sub(message.done())
+        message.left(all)
     }
 
     fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<String>, SendError> {
@@ -279,12 +296,13 @@ impl Notifier for DingTalk {
             parts: message.done(),
             chart_bytes: None,
             notes: Vec::new(),
+            merged: 0,
             proof: Proof::Bot {
                 reference: reference(message.notice),
             },
         };
-        let done = usize::try_from(message.done()).unwrap_or(usize::MAX);
-        for body in bodies.iter().skip(done) {
+        for body in message.rest(&bodies) {
+            message.may_go_on(&receipt)?;
             if let Err(error) = self.post(body).await {
                 return Err(error.after(receipt));
             }

@@ -2,12 +2,14 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::channel::base_url;
+use crate::config::matcher::parse_matchers;
 use crate::domain::clock::ManualClock;
 use crate::domain::notice::Notice;
 use crate::domain::secret::Secret;
+use crate::notify::channel::Calls;
 use crate::notify::render::Renderer;
 use crate::notify::render::sample::{
-    PAYLOADS, alert, at, chart, english, everywhere, finished, firing, many,
+    AT, PAYLOADS, alert, chart, english, everywhere, finished, firing, many,
 };
 
 fn robot(keyword: Option<&str>, mobiles: &[&str]) -> DingTalk {
@@ -22,10 +24,11 @@ fn robot(keyword: Option<&str>, mobiles: &[&str]) -> DingTalk {
             mention_users: Vec::new(),
         },
         Wording {
+            calls: Calls::default(),
             renderer: Arc::new(Renderer::shipped().unwrap()),
             voice: english(),
         },
-        ManualClock::at(at()),
+        ManualClock::at(AT),
     )
 }
 
@@ -37,6 +40,8 @@ fn build(robot: &DingTalk, notice: &Notice) -> Vec<Value> {
             chart_png: None,
             thread: None,
             resume: None,
+            at_most: u32::MAX,
+            plain: false,
         })
         .unwrap()
 }
@@ -112,6 +117,26 @@ fn people_are_called_by_the_configuration_alone() {
 }
 
 #[test]
+fn people_are_called_only_where_the_matchers_hold() {
+    let mut robot = robot(None, &["13800000000"]);
+    let mut notice = firing();
+    notice.severity = "critical".into();
+    notice.route_labels = [("team".to_owned(), "night".to_owned())].into();
+    for (matchers, calls) in [
+        ("severity=critical", true),
+        ("severity=page", false),
+        ("severity=critical,route_team=night", true),
+        ("route_team=day", false),
+        // A label of the alert, which is none of the operator's.
+        ("alertname=~\".+\"", false),
+    ] {
+        robot.wording.calls.when = parse_matchers(matchers).unwrap();
+        let body = build(&robot, &notice);
+        assert_eq!(body[0].get("at").is_some(), calls, "{matchers}");
+    }
+}
+
+#[test]
 fn bodies_stay_under_the_limit_whatever_is_in_them() {
     let mut giant = firing();
     giant.alerts = vec![alert("Giant", &"\"quoted\\ 中文 ".repeat(5000))];
@@ -149,17 +174,40 @@ fn codes_have_the_class_the_vendor_documents() {
             Class::Wait(MUTED),
         ),
         (99, "发送太快", Class::Wait(MUTED)),
+        (-1, "发送太快", Class::Wait(MUTED)),
         (
             460_101,
             "message too long, exceed 20000 bytes",
             Class::Permanent,
         ),
+        (101_002, "exceed", Class::Permanent),
         (90_030, "", Class::Wait(QUOTA)),
-        (310_000, "sign not match", Class::Permanent),
-        (300_005, "token is not exist", Class::Permanent),
+        (310_000, "keywords not in content", Class::Broken),
+        (310_000, "sign not match", Class::Broken),
+        (310_000, "ip 1.2.3.4 not in whitelist", Class::Broken),
+        (310_000, "invalid timestamp", Class::Retry),
+        (310_000, "", Class::Broken),
+        (300_001, "", Class::Broken),
+        (300_005, "token is not exist", Class::Broken),
+        (400_101, "", Class::Broken),
+        (400_102, "", Class::Broken),
+        (400_106, "", Class::Broken),
+        (400_013, "", Class::Broken),
+        (400_105, "", Class::Permanent),
+        (40_035, "", Class::Permanent),
+        (43_002, "", Class::Permanent),
+        (43_004, "", Class::Permanent),
+        (400_402, "", Class::Permanent),
         (430_101, "", Class::Permanent),
-        (1, "", Class::Permanent),
+        (430_102, "", Class::Permanent),
+        (430_103, "", Class::Permanent),
+        (430_104, "", Class::Permanent),
+        (1, "", Class::Retry),
     ] {
-        assert_eq!(refusal(code, message).class, class, "{code} {message}");
+        let refused = refusal(code, message);
+        assert_eq!(refused.class, class, "{code} {message}");
+        if class == Class::Broken {
+            assert!(refused.fix.is_some(), "{code} {message}");
+        }
     }
 }

@@ -250,7 +250,7 @@ fn words(error: &SmtpError) -> String {
 
 fn failure(error: &SmtpError) -> SendError {
     let (class, code) = if error.is_permanent() {
-        (Class::Permanent, code(error))
+        (Class::Broken, code(error))
     } else if error.is_transient() {
         (Class::Retry, code(error))
     } else if error.is_timeout() {
@@ -263,7 +263,26 @@ fn failure(error: &SmtpError) -> SendError {
     } else {
         (Class::Retry, "network".to_owned())
     };
-    SendError::new(class, code, words(error))
+    let fix = fix(&code);
+    SendError::new(class, code, words(error)).fixed_by(fix)
+}
+
+/// What a person does about an SMTP code or a failure of ours.
+fn fix(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "530" | "534" | "535" | "538" => {
+            "correct `username` and `password`; QQ, 163 and Gmail want an authorisation code made for programs"
+        }
+        "550" | "551" | "553" => "correct the address, or let the server accept `from` as a sender",
+        "552" | "554" => "ask the mail server's people why it refuses: its words are above",
+        "tls" => {
+            "compare the server's name in `smarthost` with its certificate; a private authority goes into `ca_file`"
+        }
+        "timeout" | "network" => {
+            "look whether this machine may reach the server: smtps:// means port 465, smtp+starttls:// 587, smtp:// 25"
+        }
+        _ => return None,
+    })
 }
 
 #[async_trait]
@@ -313,6 +332,7 @@ impl Notifier for Email {
             parts: u32::try_from(accepted).unwrap_or(u32::MAX),
             chart_bytes: message.chart_png.map(|png| png.len() as u64),
             notes: Vec::new(),
+            merged: 0,
             proof: Proof::Email {
                 message_id: mail.message_id,
                 root: mail.root,
@@ -326,7 +346,9 @@ impl Notifier for Email {
                 Err(error)
             }
             (None, Some((code, text))) if accepted == 0 => {
-                Err(SendError::new(Class::Permanent, code, text))
+                let mut error = SendError::new(Class::Permanent, code, text);
+                error.partial = Some(Box::new(receipt));
+                Err(error)
             }
             _ => Ok(receipt),
         }

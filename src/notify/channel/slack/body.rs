@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::config::channel::SlackMention;
-use crate::domain::notice::{Notice, NoticeKind};
+use crate::domain::notice::NoticeKind;
 use crate::notify::render::bare;
 use crate::notify::render::escape::{Dialect, escape};
+use crate::notify::render::markup::stripped;
 use crate::notify::render::split::{Unit, split};
 use crate::notify::render::value::shorten;
-use crate::notify::render::view::{View, calls_people};
+use crate::notify::render::view::View;
 
 /// Longest text of a section.
 const MAX_SECTION: usize = 3000;
@@ -29,6 +30,19 @@ pub struct Post {
 }
 
 impl Post {
+    /// The same words without markup.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        for block in &mut self.blocks {
+            if let Some(text) = block.pointer("/text/text").and_then(Value::as_str)
+                && block.get("type").is_some_and(|kind| kind == "section")
+            {
+                *block = json!({"type": "section", "text": plain(&stripped(Dialect::Slack, text))});
+            }
+        }
+        self
+    }
+
     /// With the uploaded chart below the words; the last block stays the last.
     #[must_use]
     pub fn with_chart(mut self, file: &str, alt: &str) -> Self {
@@ -45,7 +59,7 @@ impl Post {
 }
 
 /// The posts of a message, in order; the later ones belong into the thread of the first.
-pub fn build(notice: &Notice, view: &View, body: &str, mention: &[SlackMention]) -> Vec<Post> {
+pub fn build(view: &View, body: &str, mention: &[SlackMention]) -> Vec<Post> {
     let parts = split(Dialect::Slack, Unit::Utf16, MAX_BLOCKS_TEXT, body);
     let parts = if parts.is_empty() {
         vec![String::new()]
@@ -67,7 +81,7 @@ pub fn build(notice: &Notice, view: &View, body: &str, mention: &[SlackMention])
                     .iter()
                     .map(|text| section(text)),
             );
-            if n == 0 && calls_people(notice) && !mention.is_empty() {
+            if n == 0 && !mention.is_empty() {
                 let named: Vec<String> = mention.iter().map(ToString::to_string).collect();
                 blocks.push(section(&named.join(" ")));
             }
@@ -82,7 +96,10 @@ pub fn build(notice: &Notice, view: &View, body: &str, mention: &[SlackMention])
 
 /// What is told to the whole channel although it is in a thread.
 pub fn is_broadcast(kind: NoticeKind) -> bool {
-    matches!(kind, NoticeKind::HoldPage | NoticeKind::Recovery)
+    matches!(
+        kind,
+        NoticeKind::HoldPage | NoticeKind::ApprovalWanted | NoticeKind::Recovery
+    )
 }
 
 fn section(text: &str) -> Value {
@@ -127,9 +144,11 @@ fn fit(headline: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::notice::Notice;
     use crate::notify::render::sample::{
         PAYLOADS, alert, english, everywhere, finished, firing, many,
     };
+    use crate::notify::render::view::calls_people;
     use crate::notify::render::{ChartPlace, Renderer};
 
     fn posts(notice: &Notice, mention: &[&str]) -> Vec<Post> {
@@ -139,7 +158,12 @@ mod tests {
             .render(Dialect::Slack, &view)
             .unwrap();
         let mention: Vec<SlackMention> = mention.iter().map(|who| who.parse().unwrap()).collect();
-        build(notice, &view, &body, &mention)
+        let mention = if calls_people(notice) {
+            mention
+        } else {
+            Vec::new()
+        };
+        build(&view, &body, &mention)
     }
 
     fn texts(post: &Post) -> String {

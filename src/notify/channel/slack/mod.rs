@@ -6,10 +6,12 @@
 //! first message.
 
 pub mod body;
+mod refusal;
 mod upload;
+mod waits;
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +19,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::body::Post;
+use self::refusal::{checked, text};
+pub use self::waits::Waits;
 use super::{
     CHAT_HOSTS, Class, Notifier, Outgoing, Probe, Proof, Receipt, SendError, Wording, call,
     chart_place,
@@ -25,6 +29,7 @@ use crate::config::channel::Slack as Settings;
 use crate::domain::notice::NoticeKind;
 use crate::notify::render::ChartPlace;
 use crate::notify::render::escape::Dialect;
+use crate::store::keys;
 
 /// The first pause while Slack is not ready with a file; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(150);
@@ -37,6 +42,8 @@ pub struct Slack {
     wording: Wording,
     /// Chart id and Slack's file id.
     uploaded: Mutex<VecDeque<(String, String)>>,
+    waits: Arc<Waits>,
+    workspace: String,
 }
 
 /// Where a message goes.
@@ -50,12 +57,22 @@ struct Place {
 impl Slack {
     /// A bot that speaks with `http`.
     pub fn new(http: reqwest::Client, settings: Settings, wording: Wording) -> Self {
+        let workspace = format!("{} {}", settings.api_url, settings.token.expose());
         Self {
             http,
-            settings,
             wording,
             uploaded: Mutex::default(),
+            waits: Arc::default(),
+            workspace: keys::hashed(&workspace),
+            settings,
         }
+    }
+
+    /// Heeds what Slack told other channels of the same workspace.
+    #[must_use]
+    pub fn heeding(mut self, waits: &Arc<Waits>) -> Self {
+        self.waits = Arc::clone(waits);
+        self
     }
 
     /// The posts of a message, without the chart's block.
@@ -69,18 +86,43 @@ impl Slack {
     ) -> Result<Vec<Post>, SendError> {
         let view = self.wording.view(message.notice, place, CHAT_HOSTS);
         let text = self.wording.renderer.render(Dialect::Slack, &view)?;
-        Ok(body::build(
-            message.notice,
-            &view,
-            &text,
-            &self.settings.mention,
-        ))
+        let mention = if self.wording.calls.anybody(message.notice) {
+            self.settings.mention.as_slice()
+        } else {
+            &[]
+        };
+        let posts = body::build(&view, &text, mention);
+        Ok(if message.plain {
+            posts.into_iter().map(Post::plain).collect()
+        } else {
+            posts
+        })
     }
 
     /// Calls a method and reads its answer.
-    async fn method(&self, name: &str, body: &Value) -> Result<Value, SendError> {
-        let request = self.request(name).json(body);
-        checked(call::json(request).await?)
+    async fn method(&self, name: &'static str, body: &Value) -> Result<Value, SendError> {
+        self.ask(name, self.request(name).json(body)).await
+    }
+
+    /// Calls a method unless Slack told this workspace to wait with it.
+    async fn ask(
+        &self,
+        name: &'static str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Value, SendError> {
+        if let Some(left) = self.waits.left(&self.workspace, name) {
+            let why = format!("`{name}` has to wait");
+            return Err(SendError::new(Class::Wait(left), "ratelimited", why));
+        }
+        let answer = call::json(request).await;
+        if let Err(SendError {
+            class: Class::Wait(by),
+            ..
+        }) = &answer
+        {
+            self.waits.set(&self.workspace, name, *by);
+        }
+        checked(answer?)
     }
 
     fn request(&self, name: &str) -> reqwest::RequestBuilder {
@@ -155,7 +197,7 @@ impl Slack {
         place: &Place,
     ) -> Result<(Vec<Post>, First), SendError> {
         let mut refused = None;
-        if let Some(png) = message.chart_png {
+        if let Some(png) = message.chart_png.filter(|_| !message.plain) {
             let posts = self.build(message, &ChartPlace::Beside)?;
             match self.upload(message, png).await {
                 Ok(file) => {
@@ -212,10 +254,12 @@ impl Slack {
             parts: 1,
             chart_bytes: first.chart.as_ref().map(|(_, size)| *size),
             notes: first.note.into_iter().collect(),
+            merged: 0,
             proof: Proof::Slack {
                 channel,
                 ts,
                 file: first.chart.map(|(file, _)| file),
+                shows_state: message.notice.kind == NoticeKind::Alert,
             },
         };
         Ok((posts, receipt))
@@ -223,7 +267,12 @@ impl Slack {
 
     /// Shows the group's newest state in the thread's first message too.
     async fn rewrite_root(&self, message: &Outgoing<'_>) -> Option<String> {
-        let Some(Proof::Slack { channel, ts, file }) = message.thread.map(|root| &root.proof)
+        let Some(Proof::Slack {
+            channel,
+            ts,
+            file,
+            shows_state: true,
+        }) = message.thread.map(|root| &root.proof)
         else {
             return None;
         };
@@ -255,11 +304,18 @@ impl Slack {
     }
 
     fn place(&self, message: &Outgoing<'_>) -> Place {
+        let kind = message.notice.kind;
         match message.thread.map(|root| &root.proof) {
-            Some(Proof::Slack { channel, ts, .. }) => Place {
+            Some(Proof::Slack {
+                channel,
+                ts,
+                shows_state,
+                ..
+            }) => Place {
                 channel: channel.clone(),
                 thread: Some(ts.clone()),
-                broadcast: body::is_broadcast(message.notice.kind),
+                // An alert that a rollback overtook is not hidden in that one's thread.
+                broadcast: body::is_broadcast(kind) || (kind == NoticeKind::Alert && !shows_state),
             },
             _ => Place {
                 channel: self.settings.channel.clone(),
@@ -293,58 +349,6 @@ fn nothing() -> SendError {
     SendError::new(Class::Permanent, "render", "there is nothing to say")
 }
 
-fn text(answer: &Value, field: &str) -> Result<String, SendError> {
-    answer
-        .get(field)
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-        .ok_or_else(|| {
-            SendError::new(
-                Class::MaybeSent,
-                "bad_answer",
-                format!("an answer without `{field}`"),
-            )
-        })
-}
-
-fn checked(answer: Value) -> Result<Value, SendError> {
-    if answer.get("ok").and_then(Value::as_bool) == Some(true) {
-        return Ok(answer);
-    }
-    let code = answer
-        .get("error")
-        .and_then(Value::as_str)
-        .unwrap_or("bad_answer");
-    let details = answer
-        .pointer("/response_metadata/messages")
-        .and_then(Value::as_array);
-    let detail = details
-        .and_then(|details| details.first())
-        .and_then(Value::as_str);
-    Err(refusal(code, detail.unwrap_or("refused")))
-}
-
-/// What Slack's `error` means.
-fn refusal(code: &str, detail: &str) -> SendError {
-    let class = match code {
-        "ratelimited"
-        | "rate_limited"
-        | "internal_error"
-        | "service_unavailable"
-        | "request_timeout"
-        | "message_limit_exceeded" => Class::Retry,
-        // Perhaps partly done.
-        "fatal_error" | "bad_answer" => Class::MaybeSent,
-        _ => Class::Permanent,
-    };
-    let known: String = code
-        .chars()
-        .filter(|c| c.is_ascii_lowercase() || *c == '_')
-        .take(64)
-        .collect();
-    SendError::new(class, known, detail)
-}
-
 #[async_trait]
 impl Notifier for Slack {
     fn kind(&self) -> &'static str {
@@ -354,9 +358,7 @@ impl Notifier for Slack {
     fn parts(&self, message: &Outgoing<'_>) -> u32 {
         let posts = self.build(message, &chart_place(message));
         let all = posts.map_or(1, |posts| posts.len());
-        u32::try_from(all)
-            .unwrap_or(u32::MAX)
-            .saturating_sub(message.done())
+        message.left(all)
     }
 
     fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<String>, SendError> {
@@ -383,6 +385,7 @@ impl Notifier for Slack {
         }
         let done = usize::try_from(receipt.parts).unwrap_or(usize::MAX);
         for (n, post) in posts.iter().enumerate().skip(done) {
+            message.may_go_on(&receipt)?;
             if let Err(error) = self.post(message, post, n + 1, &place).await {
                 return Err(error.after(receipt));
             }
@@ -402,41 +405,5 @@ impl Notifier for Slack {
                 .to_owned()
         };
         Ok(Probe::Works(format!("{} in {}", who("user"), who("team"))))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_have_the_class_the_vendor_documents() {
-        for (code, class) in [
-            ("ratelimited", Class::Retry),
-            ("internal_error", Class::Retry),
-            ("message_limit_exceeded", Class::Retry),
-            ("fatal_error", Class::MaybeSent),
-            ("invalid_auth", Class::Permanent),
-            ("channel_not_found", Class::Permanent),
-            ("invalid_blocks", Class::Permanent),
-            ("something_new", Class::Permanent),
-        ] {
-            assert_eq!(refusal(code, "").class, class, "{code}");
-        }
-        assert_eq!(refusal("x\n<b> y", "").code, "xby");
-    }
-
-    #[test]
-    fn an_answer_counts_only_with_ok_true() {
-        assert!(checked(json!({"ok": true})).is_ok());
-        let error = checked(json!({"ok": false, "error": "not_in_channel"})).unwrap_err();
-        assert_eq!(
-            (error.class, error.code.as_str()),
-            (Class::Permanent, "not_in_channel")
-        );
-        assert_eq!(
-            checked(json!({"ok": "yes"})).unwrap_err().class,
-            Class::MaybeSent
-        );
     }
 }

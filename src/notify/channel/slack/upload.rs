@@ -6,9 +6,11 @@ use std::sync::PoisonError;
 use serde_json::json;
 
 use super::super::{Outgoing, SendError, call};
-use super::{Slack, checked, text};
+use super::{Slack, text};
 use crate::notify::render::value::shorten;
 
+/// The method that gives an address for a file.
+const ADDRESS: &str = "files.getUploadURLExternal";
 /// Uploaded charts that are remembered for a second attempt.
 const REMEMBERED: usize = 64;
 
@@ -30,8 +32,7 @@ impl Slack {
             ("length", png.len().to_string()),
             ("alt_txt", shorten(alt, 1000)),
         ];
-        let request = self.request("files.getUploadURLExternal").form(&form);
-        let answer = checked(call::json(request).await?)?;
+        let answer = self.ask(ADDRESS, self.request(ADDRESS).form(&form)).await?;
         let (url, file) = (text(&answer, "upload_url")?, text(&answer, "file_id")?);
         call::bytes(self.http.post(url).body(png.to_vec())).await?;
         let complete = json!({"files": [{"id": file, "title": alt}]});

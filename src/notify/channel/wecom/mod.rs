@@ -23,9 +23,10 @@ use super::{
 };
 use crate::config::channel::WeCom as Settings;
 use crate::notify::render::escape::Dialect;
+use crate::notify::render::markup::stripped;
 use crate::notify::render::split::{Unit, split};
 use crate::notify::render::value::hex;
-use crate::notify::render::view::{calls_people, reference};
+use crate::notify::render::view::reference;
 
 /// Longest `markdown.content`, in bytes.
 const MAX_CONTENT: usize = 4096;
@@ -68,7 +69,8 @@ impl WeCom {
     /// # Errors
     /// When it can't be worded.
     pub fn build(&self, message: &Outgoing<'_>) -> Result<Bodies, SendError> {
-        let (image, note, place) = match message.chart_png {
+        let png = message.chart_png.filter(|_| !message.plain);
+        let (image, note, place) = match png {
             Some(png) if png.len() > MAX_IMAGE => {
                 let note = format!("the chart has {} bytes, WeCom takes {MAX_IMAGE}", png.len());
                 let place = crate::notify::render::ChartPlace::Refused(note.clone());
@@ -79,14 +81,17 @@ impl WeCom {
         };
         let view = self.wording.view(message.notice, &place, CHAT_HOSTS);
         let mut text = self.wording.renderer.render(Dialect::WeCom, &view)?;
-        if calls_people(message.notice) && !self.settings.mention.is_empty() {
+        if self.wording.calls.anybody(message.notice) && !self.settings.mention.is_empty() {
             text.push_str("\n\n");
             for user in &self.settings.mention {
                 // Writing to a String can't fail.
                 write!(text, "<@{user}>").unwrap_or_default();
             }
         }
-        let texts = build_texts(&text);
+        let mut texts = build_texts(&text);
+        if message.plain {
+            texts.iter_mut().for_each(plain);
+        }
         Ok(Bodies { texts, image, note })
     }
 
@@ -136,6 +141,14 @@ pub fn build_texts(text: &str) -> Vec<Value> {
         .collect()
 }
 
+/// The same words without links, colours and emphasis.
+fn plain(body: &mut Value) {
+    if let Some(content) = body.pointer_mut("/markdown/content") {
+        let words = content.as_str().map(|text| stripped(Dialect::WeCom, text));
+        *content = Value::String(words.unwrap_or_default());
+    }
+}
+
 fn image(png: &[u8]) -> Value {
     let md5 = hex(&Md5::digest(png));
     json!({"msgtype": "image", "image": {"base64": STANDARD.encode(png), "md5": md5}})
@@ -151,7 +164,7 @@ fn refusal(code: i64) -> SendError {
         ),
         45033 => (Class::Retry, "too many calls at once"),
         93000 => (
-            Class::Permanent,
+            Class::Broken,
             "the key is not valid, or the bot was removed",
         ),
         40058 => (
@@ -161,9 +174,17 @@ fn refusal(code: i64) -> SendError {
         44004 => (Class::Permanent, "the text is empty"),
         40008 | 40063 | 40033 => (Class::Permanent, "the request is not understood"),
         40009 | 40006 | 45001 | 45002 => (Class::Permanent, "the text or picture is too big"),
-        _ => (Class::Permanent, "refused"),
+        // Not in the vendor's table: it may pass, and if it does not, people hear of it.
+        _ => (Class::Retry, "an unknown code"),
     };
-    SendError::new(class, code.to_string(), why)
+    let fix = match code {
+        93000 => Some(
+            "copy the `key` of the bot's webhook again; if the bot was removed from the group, add a new one",
+        ),
+        45009 => Some("it passes in a minute; give noisy services a bot of their own"),
+        _ => None,
+    };
+    SendError::new(class, code.to_string(), why).fixed_by(fix)
 }
 
 #[async_trait]
@@ -176,9 +197,7 @@ impl Notifier for WeCom {
         let all = self.build(message).map_or(1, |bodies| {
             bodies.texts.len() + usize::from(bodies.image.is_some())
         });
-        u32::try_from(all)
-            .unwrap_or(u32::MAX)
-            .saturating_sub(message.done())
+        message.left(all)
     }
 
     fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<String>, SendError> {
@@ -197,18 +216,21 @@ impl Notifier for WeCom {
             parts: message.done(),
             chart_bytes: None,
             notes: bodies.note.into_iter().collect(),
+            merged: 0,
             proof: Proof::Bot {
                 reference: reference(message.notice),
             },
         };
         let done = usize::try_from(message.done()).unwrap_or(usize::MAX);
-        for body in bodies.texts.iter().skip(done) {
+        for body in message.rest(&bodies.texts) {
+            message.may_go_on(&receipt)?;
             if let Err(error) = self.post(body).await {
                 return Err(error.after(receipt));
             }
             receipt.parts += 1;
         }
         if let Some(image) = bodies.image.filter(|_| done <= bodies.texts.len()) {
+            message.may_go_on(&receipt)?;
             match self.post(&image).await {
                 Ok(()) => {
                     receipt.parts += 1;

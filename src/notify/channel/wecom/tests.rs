@@ -4,6 +4,7 @@ use super::*;
 use crate::config::channel::base_url;
 use crate::domain::notice::Notice;
 use crate::domain::secret::Secret;
+use crate::notify::channel::Calls;
 use crate::notify::render::Renderer;
 use crate::notify::render::sample::{PAYLOADS, alert, english, everywhere, finished, firing, many};
 
@@ -16,6 +17,7 @@ fn bot(mention: &[&str]) -> WeCom {
             mention: mention.iter().map(|user| (*user).to_owned()).collect(),
         },
         Wording {
+            calls: Calls::default(),
             renderer: Arc::new(Renderer::shipped().unwrap()),
             voice: english(),
         },
@@ -29,6 +31,8 @@ fn outgoing<'a>(notice: &'a Notice, png: Option<&'a [u8]>) -> Outgoing<'a> {
         chart_png: png,
         thread: None,
         resume: None,
+        at_most: u32::MAX,
+        plain: false,
     }
 }
 
@@ -140,12 +144,22 @@ fn codes_have_the_class_the_vendor_documents() {
         (-1, Class::Retry),
         (45009, Class::Wait(Duration::from_mins(1))),
         (45033, Class::Retry),
-        (93000, Class::Permanent),
+        (93000, Class::Broken),
         (40058, Class::Permanent),
         (44004, Class::Permanent),
+        (40008, Class::Permanent),
+        (40063, Class::Permanent),
+        (40033, Class::Permanent),
         (40009, Class::Permanent),
-        (12345, Class::Permanent),
+        (40006, Class::Permanent),
+        (45001, Class::Permanent),
+        (45002, Class::Permanent),
+        (12345, Class::Retry),
     ] {
-        assert_eq!(refusal(code).class, class, "{code}");
+        let refused = refusal(code);
+        assert_eq!(refused.class, class, "{code}");
+        if class == Class::Broken {
+            assert!(refused.fix.is_some(), "{code}");
+        }
     }
 }

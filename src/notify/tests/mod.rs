@@ -1,0 +1,4 @@
+mod delivery;
+mod lies;
+mod storm;
+mod world;
