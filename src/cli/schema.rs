@@ -7,7 +7,7 @@ use schemars::{Schema, schema_for};
 
 use super::exit::Exit;
 use super::output::{Format, Out};
-use crate::config::{canary, policy, raw};
+use crate::config::{agent, canary, policy, raw};
 use crate::domain::{alert, deployment, lane, record, release};
 use crate::notify::channel::webhook::Payload;
 use crate::rehearsal;
@@ -35,6 +35,8 @@ enum Kind {
     RuleTest,
     /// A `--web.config.file`.
     WebConfig,
+    /// `agent.yaml`.
+    Agent,
     /// A release's document.
     Release,
     /// A deployment.
@@ -62,6 +64,7 @@ impl Kind {
             Self::Canary => canary::schema(),
             Self::RuleTest => rehearsal::schema(),
             Self::WebConfig => schema_for!(raw::RawWebConfig),
+            Self::Agent => schema_for!(agent::RawAgent),
             Self::Release => schema_for!(release::Release),
             Self::Deployment => schema_for!(deployment::Deployment),
             Self::Instance => schema_for!(deployment::Instance),

@@ -3,6 +3,8 @@
 //! `raw` mirrors the YAML, `validate` turns it into [`Config`] and reports every problem with its
 //! place, `load` reads files and resolves secrets. Nothing here reaches the network.
 
+pub mod agent;
+mod by_agents;
 pub mod canary;
 pub mod channel;
 mod channels;
@@ -30,11 +32,12 @@ use std::time::Duration;
 use url::Url;
 
 use crate::domain::deployment::Strategy;
-use crate::domain::id::{ChannelName, Env, Service};
+use crate::domain::id::{ChannelName, Env, Host, Service};
 use crate::domain::policy::{Mode, Policy};
 use crate::domain::secret::Secret;
 use crate::http::Tls;
 pub use crate::store::StoreSettings;
+pub use by_agents::{ByAgents, RawArtifacts, RawByAgents};
 pub use canary::{Canary, ServiceCanary};
 pub use github::Github;
 pub use rollback::{Rollback, RollbackPipeline, ServerGroupRollback, UndoRollout, Way};
@@ -50,6 +53,8 @@ pub struct Config {
     pub auth: Option<Auth>,
     /// Where documents are.
     pub store: StoreSettings,
+    /// Where agents fetch releases from. None: only from addresses that need no login.
+    pub artifacts: Option<Box<StoreSettings>>,
     /// How many replicas share the vendors' limits.
     pub replicas: u32,
     /// The metrics store. None: no evidence, so no automatic action, and no charts.
@@ -121,6 +126,8 @@ pub struct Token {
     pub secrets: Vec<Secret>,
     /// What it may do.
     pub scopes: Vec<AccessScope>,
+    /// The host whose agent has it: nothing of another host is open to it.
+    pub host: Option<Host>,
 }
 
 /// What a token may do.
@@ -132,6 +139,8 @@ pub enum AccessScope {
     Read,
     /// Announce batches and ask for admission.
     Deploy,
+    /// Ask for a host's desired release, and record what became of it.
+    Agent,
     /// Trigger rollbacks.
     Rollback,
     /// Reload, modes.
@@ -286,6 +295,8 @@ pub struct DeployPipeline {
     pub batch: Option<Template>,
     /// The hosts of a stage: a template over `stage.context`, a list or comma-joined.
     pub hosts: Option<Template>,
+    /// Its hosts run `backstop agent`. None: somebody else deploys.
+    pub agents: Option<ByAgents>,
 }
 
 /// The recovery question: `expr op value`, true for `for` within `within`.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::by_agents::{RawArtifacts, RawByAgents};
 use super::place::At;
 use super::rollback::RawRollback;
 use super::tls::RawTlsConfig;
@@ -27,6 +28,8 @@ pub struct RawConfig {
     pub auth: Option<RawAuth>,
     /// Where documents are. Default `file:./data`.
     pub store: RawStore,
+    /// Where agents fetch releases from.
+    pub artifacts: RawArtifacts,
     /// How many replicas share the vendors' limits. Default 1.
     pub replicas: Option<At<u32>>,
     /// The metrics store.
@@ -114,8 +117,11 @@ pub struct RawToken {
     /// A second one that is accepted too, while it is rotated.
     #[serde(default)]
     pub next_token: Option<At<SecretRef>>,
-    /// ingest, read, deploy, rollback, admin.
+    /// ingest, read, deploy, agent, rollback, admin.
     pub scopes: Vec<At<RawScope>>,
+    /// The host whose agent has it; the scope `agent` needs one.
+    #[serde(default)]
+    pub host: Option<At<String>>,
 }
 
 /// What a token may do.
@@ -128,6 +134,8 @@ pub enum RawScope {
     Read,
     /// Announce batches, ask for admission.
     Deploy,
+    /// A host's desired release and its records.
+    Agent,
     /// Trigger rollbacks.
     Rollback,
     /// Reload, modes.
@@ -367,6 +375,9 @@ pub struct RawDeploy {
     /// A stage's hosts, such as `{stage.context.hosts}`.
     #[serde(default)]
     pub hosts: Option<At<String>>,
+    /// Its hosts run `backstop agent`; `{}` takes the defaults.
+    #[serde(default)]
+    pub agents: Option<RawByAgents>,
 }
 
 /// The recovery question.

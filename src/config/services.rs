@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::by_agents;
 use super::place::At;
 use super::raw::{RawDeploy, RawRecovery, RawService};
 use super::rollback::rollback;
@@ -86,6 +87,7 @@ fn deploy(checker: &mut Checker<'_>, raw: &RawDeploy) -> Option<DeployPipeline> 
             .hosts
             .as_ref()
             .and_then(|at| template(checker, at, source)),
+        agents: raw.agents.as_ref().map(|raw| by_agents::read(checker, raw)),
     })
 }
 

@@ -13,14 +13,14 @@ use super::policy::{load_policy, overlaps};
 use super::problem::{Problem, read_yaml};
 use super::raw::{
     RawAuth, RawBasic, RawBudget, RawConfig, RawMetrics, RawScope, RawSelfTest, RawSpinnaker,
-    RawStore, RawVmalert, RawWeb, SecretRef,
+    RawStore, RawToken, RawVmalert, RawWeb, SecretRef,
 };
 use super::{
     AccessScope, Alertmanager, Auth, Basic, Budget, Channel, Config, Metrics, Rate, SelfTest,
-    Sources, Spinnaker, StoreSettings, Timing, Token, Vmalert, Web, canary, channels, github,
+    Sources, Spinnaker, StoreSettings, Timing, Token, Vmalert, Web, by_agents, canary, channels, github,
     route, services, tls,
 };
-use crate::domain::id::{ChannelName, Service};
+use crate::domain::id::{ChannelName, Host, Service};
 use crate::domain::policy::Policy;
 use crate::domain::secret::Secret;
 
@@ -139,10 +139,12 @@ pub(super) fn config(files: &Files, secrets: Secrets) -> Result<Config, Vec<Prob
     let routes = route::read(&mut checker, &raw.routes);
     let mut timing = Timing::default();
     raw.timing.apply(&mut timing, |at| checker.duration(&at));
+    let store = store(&mut checker, &raw.store);
     let mut config = Config {
+        artifacts: by_agents::artifacts(&mut checker, &raw.artifacts, &store),
         web: web(&mut checker, &raw.web),
         auth: raw.auth.as_ref().map(|raw| auth(&mut checker, raw)),
-        store: store(&mut checker, &raw.store),
+        store,
         replicas: replicas(&mut checker, raw.replicas.as_ref()),
         metrics: raw
             .metrics
@@ -322,6 +324,7 @@ fn auth(checker: &mut Checker<'_>, raw: &RawAuth) -> Auth {
         if token.scopes.is_empty() {
             checker.problem(&token.name, "this token may do nothing: it needs scopes");
         }
+        let host = token_host(checker, token);
         let secrets = std::iter::once(&token.token).chain(&token.next_token);
         let secrets = secrets.filter_map(|at| checker.secret(at)).collect();
         let scopes = token.scopes.iter().map(|at| scope(at.value)).collect();
@@ -329,6 +332,7 @@ fn auth(checker: &mut Checker<'_>, raw: &RawAuth) -> Auth {
             name: token.name.value.clone(),
             secrets,
             scopes,
+            host,
         });
     }
     Auth {
@@ -337,11 +341,27 @@ fn auth(checker: &mut Checker<'_>, raw: &RawAuth) -> Auth {
     }
 }
 
+/// An agent's token is its host's alone, and opens nothing else.
+fn token_host(checker: &mut Checker<'_>, token: &RawToken) -> Option<Host> {
+    let mut scopes = token.scopes.iter();
+    let is_agent = |at: &&At<RawScope>| at.value == RawScope::Agent;
+    match (&token.host, scopes.find(is_agent)) {
+        (None, Some(at)) => checker.problem(at, "a token with the scope `agent` needs its `host`"),
+        (Some(at), None) => checker.problem(at, "a token of a host has the scope `agent`"),
+        (Some(at), Some(_)) if token.scopes.len() > 1 => {
+            checker.problem(at, "a token of a host has no scope but `agent`");
+        }
+        _ => {}
+    }
+    token.host.as_ref().and_then(|at| checker.parse(at))
+}
+
 fn scope(raw: RawScope) -> AccessScope {
     match raw {
         RawScope::Ingest => AccessScope::Ingest,
         RawScope::Read => AccessScope::Read,
         RawScope::Deploy => AccessScope::Deploy,
+        RawScope::Agent => AccessScope::Agent,
         RawScope::Rollback => AccessScope::Rollback,
         RawScope::Admin => AccessScope::Admin,
     }

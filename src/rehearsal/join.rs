@@ -78,6 +78,7 @@ pub(super) fn know_services(config: &mut Config, given: &RawGiven) {
             continue;
         };
         known.deploy.push(DeployPipeline {
+            agents: None,
             pipeline: deployment
                 .pipeline
                 .clone()

@@ -16,6 +16,7 @@ use super::error::ApiError;
 use super::logins::Logins;
 use super::signed::Signer;
 use crate::config::{AccessScope, Auth, Token, Web};
+use crate::domain::id::Host;
 use crate::domain::secret::Secret;
 
 /// Who asks, as far as it was proven.
@@ -25,6 +26,8 @@ pub struct Caller {
     pub name: String,
     /// What it may do.
     pub scopes: Vec<AccessScope>,
+    /// The host that is all it may speak for.
+    pub host: Option<Host>,
 }
 
 /// Why nobody could be told.
@@ -159,6 +162,7 @@ impl Access {
         found.map(|token| Caller {
             name: token.name.clone(),
             scopes: token.scopes.clone(),
+            host: token.host.clone(),
         })
     }
 }
@@ -191,6 +195,7 @@ impl Caller {
         Self {
             name: name.to_owned(),
             scopes: vec![AccessScope::Ingest, AccessScope::Read],
+            host: None,
         }
     }
 
@@ -203,6 +208,7 @@ impl Caller {
             AccessScope::Ingest => "ingest",
             AccessScope::Read => "read",
             AccessScope::Deploy => "deploy",
+            AccessScope::Agent => "agent",
             AccessScope::Rollback => "rollback",
             AccessScope::Admin => "admin",
         };
@@ -278,6 +284,7 @@ mod tests {
             name: name.to_owned(),
             secrets: secrets.iter().map(|&secret| Secret::new(secret)).collect(),
             scopes: scopes.to_vec(),
+            host: None,
         }
     }
 
@@ -350,6 +357,7 @@ mod tests {
             assert!(caller.must(AccessScope::Read).is_ok());
             for scope in [
                 AccessScope::Deploy,
+                AccessScope::Agent,
                 AccessScope::Rollback,
                 AccessScope::Admin,
             ] {

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use backstop::config::load::{self, Secrets};
-use backstop::config::{Timing, policy, raw};
+use backstop::config::{Timing, agent, policy, raw};
 use schemars::{Schema, schema_for};
 use serde_json::Value;
 
@@ -271,6 +271,10 @@ fn every_key_of_the_configuration_has_its_row() {
         ),
         (
             schema_for!(raw::RawWebConfig),
+            "docs/reference/configuration.md",
+        ),
+        (
+            schema_for!(agent::RawAgent),
             "docs/reference/configuration.md",
         ),
         (policy::schema(), "docs/reference/rules.md"),
