@@ -303,7 +303,10 @@ fn read(checker: &mut Checker<'_>, raw: &RawAgent) -> Option<AgentConfig> {
     let root = absolute(checker, &raw.root);
     let keep = raw.keep.as_ref().map_or(5, |at| {
         if at.value < 2 {
-            checker.problem(at, "at least 2 are kept: the current one and the one before");
+            checker.problem(
+                at,
+                "at least 2 are kept: the current one and the one before",
+            );
         }
         at.value
     });
@@ -343,9 +346,9 @@ fn host(checker: &mut Checker<'_>, raw: Option<&At<String>>) -> Option<Host> {
         return checker.parse(at);
     }
     let name = std::fs::read_to_string(HOSTNAME);
-    let found = name.map_err(|error| error.to_string()).and_then(|name| {
-        Host::new(name.trim()).map_err(|error| error.to_string())
-    });
+    let found = name
+        .map_err(|error| error.to_string())
+        .and_then(|name| Host::new(name.trim()).map_err(|error| error.to_string()));
     found
         .map_err(|why| {
             let message = format!("the machine's name can't be used as `host`: {why}");
@@ -411,7 +414,8 @@ fn program(checker: &mut Checker<'_>, at: &At<Vec<String>>) -> Option<Vec<String
 fn health(checker: &mut Checker<'_>, at: &At<RawHealth>) -> HealthCheck {
     let raw = &at.value;
     if raw.http.is_none() && raw.tcp.is_none() && raw.command.is_none() {
-        let message = "without a check nothing tells whether a release is well: `http`, `tcp` or `command`";
+        let message =
+            "without a check nothing tells whether a release is well: `http`, `tcp` or `command`";
         checker.problem(at, message);
     }
     let retries = raw.retries.as_ref().map_or(3, |at| {
@@ -420,9 +424,8 @@ fn health(checker: &mut Checker<'_>, at: &At<RawHealth>) -> HealthCheck {
         }
         at.value.max(1)
     });
-    let mut duration = |at: Option<&At<String>>, seconds| {
-        checker.duration_or(at, Duration::from_secs(seconds))
-    };
+    let mut duration =
+        |at: Option<&At<String>>, seconds| checker.duration_or(at, Duration::from_secs(seconds));
     let interval = duration(raw.interval.as_ref(), 2);
     let timeout = duration(raw.timeout.as_ref(), 2);
     let start_period = duration(raw.start_period.as_ref(), 10);
@@ -430,10 +433,13 @@ fn health(checker: &mut Checker<'_>, at: &At<RawHealth>) -> HealthCheck {
     let within = duration(raw.within.as_ref(), 300);
     if within < start_period.saturating_add(healthy_for) {
         let message = "`within` is shorter than `start_period` and `healthy_for` together: a slow start could never pass";
-        checker.problem(raw.within.as_ref().unwrap_or(&At {
-            value: String::new(),
-            place: at.place,
-        }), message);
+        checker.problem(
+            raw.within.as_ref().unwrap_or(&At {
+                value: String::new(),
+                place: at.place,
+            }),
+            message,
+        );
     }
     HealthCheck {
         http: raw.http.as_ref().and_then(|raw| http(checker, raw)),
@@ -489,7 +495,9 @@ health: {http: {url: 'http://127.0.0.1:8080/healthz', version: {json: /version}}
         let name = format!("{}/", folder.path().display());
         load(&file, Secrets::Read).map_err(|problems| {
             let problems = problems.iter();
-            problems.map(|one| one.to_string().replace(&name, "")).collect()
+            problems
+                .map(|one| one.to_string().replace(&name, ""))
+                .collect()
         })
     }
 
@@ -497,7 +505,10 @@ health: {http: {url: 'http://127.0.0.1:8080/healthz', version: {json: /version}}
     fn what_is_usual_need_not_be_said() {
         let config = said(USUAL).unwrap();
         assert_eq!(config.keep, 5);
-        assert_eq!(config.restart.by, RestartBy::Unit("checkout.service".into()));
+        assert_eq!(
+            config.restart.by,
+            RestartBy::Unit("checkout.service".into())
+        );
         assert_eq!(config.health.retries, 3);
         let http = config.health.http.unwrap();
         assert_eq!(http.version, Some(VersionIn::Json("/version".into())));
@@ -510,15 +521,51 @@ health: {http: {url: 'http://127.0.0.1:8080/healthz', version: {json: /version}}
     #[test]
     fn every_mistake_is_told_with_its_place() {
         for (from, to, wanted) in [
-            ("/opt/checkout", "opt", "agent.yaml:6:7: this must be a whole path, such as /opt/checkout"),
-            ("root: /opt/checkout", "root: /", "agent.yaml:6:7: this must be a whole path, such as /opt/checkout"),
-            ("unit: checkout.service", "unit: -x", "agent.yaml:7:17: `-x` is no unit's name"),
-            ("{unit: checkout.service}", "{}", "agent.yaml:4:10: `restart` needs a `unit` or a `command`"),
-            ("{unit: checkout.service}", "{command: []}", "agent.yaml:7:20: a command is a list: the program and its arguments"),
-            ("{json: /version}", "{json: version}", "agent.yaml:8:22: `version` is no JSON pointer, such as /version"),
-            ("host: vm-17", "host: ../x", "agent.yaml:3:7: `../x` is not an id: it must match [A-Za-z0-9][A-Za-z0-9._@+-]{0,127}"),
-            ("env: prod", "env: prod\nkeep: 1", "agent.yaml:6:7: at least 2 are kept: the current one and the one before"),
-            ("env: prod", "env: prod\nkept: 9", "agent.yaml:6:1: unknown key `kept`\n  hint: did you mean `keep`?"),
+            (
+                "/opt/checkout",
+                "opt",
+                "agent.yaml:6:7: this must be a whole path, such as /opt/checkout",
+            ),
+            (
+                "root: /opt/checkout",
+                "root: /",
+                "agent.yaml:6:7: this must be a whole path, such as /opt/checkout",
+            ),
+            (
+                "unit: checkout.service",
+                "unit: -x",
+                "agent.yaml:7:17: `-x` is no unit's name",
+            ),
+            (
+                "{unit: checkout.service}",
+                "{}",
+                "agent.yaml:4:10: `restart` needs a `unit` or a `command`",
+            ),
+            (
+                "{unit: checkout.service}",
+                "{command: []}",
+                "agent.yaml:7:20: a command is a list: the program and its arguments",
+            ),
+            (
+                "{json: /version}",
+                "{json: version}",
+                "agent.yaml:8:22: `version` is no JSON pointer, such as /version",
+            ),
+            (
+                "host: vm-17",
+                "host: ../x",
+                "agent.yaml:3:7: `../x` is not an id: it must match [A-Za-z0-9][A-Za-z0-9._@+-]{0,127}",
+            ),
+            (
+                "env: prod",
+                "env: prod\nkeep: 1",
+                "agent.yaml:6:7: at least 2 are kept: the current one and the one before",
+            ),
+            (
+                "env: prod",
+                "env: prod\nkeeps: 9",
+                "agent.yaml:6:1: unknown key `keeps`\n  hint: did you mean `keep`?",
+            ),
         ] {
             let problems = said(&USUAL.replace(from, to)).unwrap_err();
             assert_eq!(problems, [wanted], "{to}");

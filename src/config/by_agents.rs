@@ -63,7 +63,11 @@ pub(super) fn read(checker: &mut Checker<'_>, raw: &RawByAgents) -> ByAgents {
         })
     });
     let poll = checker.duration_or(raw.poll.as_ref(), Duration::from_secs(10));
-    if let Some(at) = raw.poll.as_ref().filter(|_| poll < Duration::from_millis(100)) {
+    if let Some(at) = raw
+        .poll
+        .as_ref()
+        .filter(|_| poll < Duration::from_millis(100))
+    {
         checker.problem(at, "agents ask at most ten times a second");
     }
     ByAgents {
@@ -84,7 +88,9 @@ pub(super) fn artifacts(
         if text.starts_with("s3://") || text.starts_with("file:") {
             Ok(text.trim_end_matches('/').to_owned())
         } else {
-            Err(format!("`{text}` is no place for artifacts: s3://… or file:/…"))
+            Err(format!(
+                "`{text}` is no place for artifacts: s3://… or file:/…"
+            ))
         }
     })?;
     Some(Box::new(StoreSettings {

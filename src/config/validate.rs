@@ -17,8 +17,8 @@ use super::raw::{
 };
 use super::{
     AccessScope, Alertmanager, Auth, Basic, Budget, Channel, Config, Metrics, Rate, SelfTest,
-    Sources, Spinnaker, StoreSettings, Timing, Token, Vmalert, Web, by_agents, canary, channels, github,
-    route, services, tls,
+    Sources, Spinnaker, StoreSettings, Timing, Token, Vmalert, Web, by_agents, canary, channels,
+    github, route, services, tls,
 };
 use crate::domain::id::{ChannelName, Host, Service};
 use crate::domain::policy::Policy;

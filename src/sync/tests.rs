@@ -74,6 +74,7 @@ fn template(text: &str) -> Template {
 
 fn config() -> ServiceConfig {
     let deploy = |pipeline: &str, env: &str| DeployPipeline {
+        agents: None,
         pipeline: pipeline.into(),
         env: Env::new(env).unwrap(),
         strategy: Strategy::Canary,

@@ -72,6 +72,7 @@ impl Default for Wishes {
 
 fn tokens() -> Auth {
     let token = |name: &str, scopes: &[AccessScope]| Token {
+        host: None,
         name: name.to_owned(),
         secrets: vec![Secret::new(format!("secret-{name}"))],
         scopes: scopes.to_vec(),
