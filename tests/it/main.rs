@@ -17,6 +17,7 @@ mod canary;
 mod channels;
 mod chaos;
 mod cli;
+mod deploying;
 mod docs;
 mod evidence;
 mod gate_contract;

@@ -78,6 +78,101 @@ fn every_series_in_a_rule_is_one_of_the_program() {
     assert!(asked.len() > 10, "{asked:?}");
 }
 
+/// Metrics by the names of their series, with their labels: the table of the reference, which a
+/// test compares with the program.
+fn reference() -> BTreeMap<String, BTreeSet<String>> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/metrics.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut known = BTreeMap::new();
+    for line in page.lines().filter(|line| line.starts_with("| `backstop_")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let (name, kind) = (cells[1].trim_matches('`'), cells[2]);
+        let mut labels: BTreeSet<String> = cells[3].split(", ").map(str::to_owned).collect();
+        // What a scrape adds.
+        labels.insert("job".to_owned());
+        if kind == "histogram" {
+            labels.insert("le".to_owned());
+            for ending in ["_bucket", "_count", "_sum"] {
+                known.insert(format!("{name}{ending}"), labels.clone());
+            }
+        } else {
+            known.insert(name.to_owned(), labels);
+        }
+    }
+    known
+}
+
+/// Every expression of the dashboard, with what Grafana puts into it.
+fn dashboard() -> Vec<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana/backstop.json");
+    let board: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let panels = board["panels"].as_array().unwrap().iter();
+    let targets = panels
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten();
+    let annotations = board["annotations"]["list"].as_array().unwrap();
+    let queries = targets
+        .chain(annotations)
+        .map(|target| text(target, "/expr"));
+    queries
+        .map(|expr| expr.replace("$__rate_interval", "5m").replace("$job", ".*"))
+        .collect()
+}
+
+#[test]
+fn every_series_of_the_dashboard_is_one_of_the_program_with_that_label() {
+    let series = regex::Regex::new(r"\b(backstop_[a-z_]+)(?:\{([^}]*)\})?").unwrap();
+    let by = regex::Regex::new(r"\bby \(([^)]*)\)").unwrap();
+    let known = reference();
+    let mut shown = BTreeSet::new();
+    for expr in dashboard() {
+        let mut labels = BTreeSet::new();
+        for found in series.captures_iter(&expr) {
+            let name = &found[1];
+            let has = known
+                .get(name)
+                .unwrap_or_else(|| panic!("no `{name}`: {expr}"));
+            shown.insert(name.to_owned());
+            for matcher in found.get(2).map_or("", |it| it.as_str()).split("\",") {
+                let label = matcher.split(['=', '!']).next().unwrap();
+                assert!(has.contains(label), "`{name}` has no `{label}`: {expr}");
+            }
+            labels.extend(has);
+        }
+        assert!(!labels.is_empty(), "{expr}");
+        for grouped in by.captures_iter(&expr) {
+            for label in grouped[1].split(", ") {
+                assert!(labels.contains(&label.to_owned()), "no `{label}`: {expr}");
+            }
+        }
+        assert!(!expr.contains('$'), "something else is put in: {expr}");
+    }
+    let missing: Vec<&String> = known
+        .keys()
+        .filter(|name| !name.ends_with("_sum") && !name.ends_with("_count"))
+        .filter(|name| !shown.contains(*name))
+        .collect();
+    assert!(missing.is_empty(), "not on the dashboard: {missing:?}");
+}
+
+#[test]
+fn every_expression_of_the_dashboard_can_be_read_by_vmalert() {
+    if !required_in_ci(Tool::Vmalert) {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("dashboard.yml");
+    let rules = dashboard();
+    assert!(rules.len() > 20, "{rules:?}");
+    let rules = rules.iter().enumerate().map(
+        |(number, expr)| serde_json::json!({"record": format!("panel_{number}"), "expr": expr}),
+    );
+    let rules: Vec<Value> = rules.collect();
+    let groups = serde_json::json!({"groups": [{"name": "dashboard", "rules": rules}]});
+    std::fs::write(&file, groups.to_string()).unwrap();
+    vmalert::check_rules(&file).unwrap();
+}
+
 #[test]
 fn the_objectives_bound_and_step_are_of_the_histogram() {
     let metrics = Metrics::new();

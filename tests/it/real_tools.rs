@@ -90,6 +90,21 @@ fn the_shipped_examples_pass_the_checks_of_the_programs_they_are_for() {
         check_scrape_config(&shipped("vmagent").join(file)).unwrap();
     }
 
+    // Its keys are younger than Debian's Alertmanager.
+    let newest = shipped("alertmanager/alertmanager-0.34.yml");
+    alertmanager::check_config(&newest).unwrap_err();
+    if required_in_ci(Tool::NewAmtool) {
+        for file in [newest, shipped("alertmanager/alertmanager.yml")] {
+            alertmanager::check_config_by(Tool::NewAmtool, &file).unwrap();
+        }
+    }
+    if required_in_ci(Tool::NewVmalert) {
+        for file in ["rules.yml", "backstop.yml", "self-test.yml"] {
+            let rules = format!("-rule={}", shipped("vmalert").join(file).display());
+            vmalert::check_flags(Tool::NewVmalert, &[rules]).unwrap();
+        }
+    }
+
     let directory = TempDir::new().unwrap();
     let wrong = directory.path().join("wrong.yml");
     std::fs::write(&wrong, "scrape_configs: [{job_name: a, wrong: 1}]").unwrap();

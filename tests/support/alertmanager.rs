@@ -112,7 +112,15 @@ impl Alertmanager {
 /// # Errors
 /// What amtool said.
 pub fn check_config(file: &Path) -> anyhow::Result<()> {
-    let output = Command::new(Tool::Amtool.path()?)
+    check_config_by(Tool::Amtool, file)
+}
+
+/// The same by an amtool of another release.
+///
+/// # Errors
+/// What amtool said.
+pub fn check_config_by(amtool: Tool, file: &Path) -> anyhow::Result<()> {
+    let output = Command::new(amtool.path()?)
         .arg("check-config")
         .arg(file)
         .output()

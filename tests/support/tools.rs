@@ -28,6 +28,26 @@ pub enum Tool {
     Actionlint,
     /// Looks for what is unsafe in GitHub workflows; a wheel.
     Zizmor,
+    /// Alertmanager's checker, of the newest release; built only where there is Go.
+    NewAmtool,
+    /// vmalert, of the newest release; built only where there is Go.
+    NewVmalert,
+    /// Builds Kubernetes manifests; built only where there is Go.
+    Kustomize,
+    /// Checks Kubernetes manifests against the schemas it brings; a wheel.
+    KubernetesValidate,
+    /// Checks container files; a wheel.
+    Hadolint,
+    /// Checks roles and playbooks; a wheel.
+    AnsibleLint,
+    /// Runs playbooks; a wheel.
+    AnsiblePlaybook,
+    /// `OpenSSH`'s server.
+    Sshd,
+    /// `OpenSSH`'s client.
+    Ssh,
+    /// Makes keys for both.
+    SshKeygen,
     /// A font that draws Latin and Chinese (`WenQuanYi` Micro Hei).
     ChineseFont,
 }
@@ -42,6 +62,16 @@ impl Tool {
             Self::VersityGw => "bin/versitygw",
             Self::Actionlint => "lint/bin/actionlint",
             Self::Zizmor => "lint/bin/zizmor",
+            Self::NewAmtool => "lint/bin/amtool",
+            Self::NewVmalert => "lint/bin/vmalert",
+            Self::Kustomize => "lint/bin/kustomize",
+            Self::KubernetesValidate => "lint/bin/kubernetes-validate",
+            Self::Hadolint => "lint/bin/hadolint",
+            Self::AnsibleLint => "lint/bin/ansible-lint",
+            Self::AnsiblePlaybook => "lint/bin/ansible-playbook",
+            Self::Sshd => "bin/sshd",
+            Self::Ssh => "bin/ssh",
+            Self::SshKeygen => "bin/ssh-keygen",
             Self::Smtp => "root/usr/lib/python3/dist-packages",
             Self::ChineseFont => "root/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
         }
@@ -93,14 +123,19 @@ pub fn python() -> OsString {
 ///
 /// # Panics
 /// In CI, where nothing may be skipped.
-#[expect(clippy::print_stderr, reason = "a skip must be seen")]
 pub fn required_in_ci(tool: Tool) -> bool {
     let Err(missing) = tool.path() else {
         return true;
     };
     assert!(!in_ci(), "CI runs every test, but {missing}");
-    eprintln!("SKIPPED, NOT TESTED: {missing}");
+    skipped(&missing.to_string());
     false
+}
+
+/// Says loudly that a test did not run, because this machine can't.
+#[expect(clippy::print_stderr, reason = "a skip must be seen")]
+pub fn skipped(why: &str) {
+    eprintln!("SKIPPED, NOT TESTED: {why}");
 }
 
 #[expect(

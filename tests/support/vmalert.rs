@@ -145,9 +145,17 @@ fn recipe(
 /// # Errors
 /// What vmalert said about the first bad one.
 pub fn check_rules(files: &Path) -> anyhow::Result<()> {
-    let output = Command::new(Tool::Vmalert.path()?)
+    check_flags(Tool::Vmalert, &[format!("-rule={}", files.display())])
+}
+
+/// Lets a vmalert judge flags and the rules they name.
+///
+/// # Errors
+/// What vmalert said.
+pub fn check_flags(vmalert: Tool, flags: &[String]) -> anyhow::Result<()> {
+    let output = Command::new(vmalert.path()?)
         .arg("-dryRun")
-        .arg(format!("-rule={}", files.display()))
+        .args(flags)
         .output()
         .context("run vmalert")?;
     let said = String::from_utf8_lossy(&output.stderr);
