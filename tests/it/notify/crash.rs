@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::count;
 use crate::support::eventually::eventually;
@@ -19,6 +18,10 @@ use crate::support::process::{Process, Ready};
 
 /// Vendors' minutes pass this much faster than ours.
 const SPEED: u32 = 60;
+
+/// Webhooks sent at most around each kill: a replica that is slow to come back must not leave more
+/// than the vendors' limits let through, or some would only be counted in a digest.
+const LOAD: usize = 40;
 
 async fn start(site: &TestGateway, name: &str) -> Process {
     let config = site.config.clone();
@@ -78,16 +81,17 @@ async fn what_was_answered_200_is_delivered_although_replicas_are_killed() {
     let replicas = [start(&site, "one.log").await, start(&site, "two.log").await];
     let urls = [replicas[0].url(), replicas[1].url()];
     let replicas = replicas.map(|replica| Arc::new(Mutex::new(replica)));
-    let over = Arc::new(AtomicBool::new(false));
+    let load = Arc::new(Semaphore::new(0));
     let client = crate::support::process::client().unwrap();
     let senders = (0..4_usize).map(|sender| {
-        let (client, urls, over) = (client.clone(), urls.clone(), Arc::clone(&over));
+        let (client, urls, load) = (client.clone(), urls.clone(), Arc::clone(&load));
         tokio::spawn(async move {
             let mut sent = Vec::new();
             for n in (sender..).step_by(4) {
-                if over.load(Ordering::Relaxed) {
+                let Ok(one) = load.acquire().await else {
                     break;
-                }
+                };
+                one.forget();
                 send(&client, &urls, n).await;
                 sent.push(format!("Crash{n:05}"));
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -97,12 +101,13 @@ async fn what_was_answered_200_is_delivered_although_replicas_are_killed() {
     });
     let senders: Vec<_> = senders.collect();
     for kill in 0..kills {
+        load.add_permits(LOAD.saturating_sub(load.available_permits()));
         let mut replica = replicas[kill as usize % 2].lock().await;
         // At another point of the work each time.
         tokio::time::sleep(Duration::from_millis(200 + u64::from(kill) * 37 % 300)).await;
         replica.restart().await.unwrap();
     }
-    over.store(true, Ordering::Relaxed);
+    load.close();
     let mut answered = Vec::new();
     for sender in senders {
         answered.extend(sender.await.unwrap());
@@ -115,7 +120,7 @@ async fn what_was_answered_200_is_delivered_although_replicas_are_killed() {
             .filter(|name| told(name).values().any(|n| *n == 0));
         missing.cloned().collect::<Vec<String>>()
     };
-    let all = eventually(Duration::from_mins(2), "all to be delivered", || async {
+    let all = eventually(Duration::from_mins(4), "all to be delivered", || async {
         missing().is_empty().then_some(())
     })
     .await;
