@@ -138,10 +138,11 @@ pub fn skipped(why: &str) {
     eprintln!("SKIPPED, NOT TESTED: {why}");
 }
 
+/// Whether CI runs the tests: every tool is required then, and long games are played longer.
 #[expect(
     clippy::disallowed_methods,
     reason = "only the test harness asks whether this is CI"
 )]
-fn in_ci() -> bool {
+pub fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }

@@ -18,6 +18,7 @@ use futures::stream::{self, StreamExt as _};
 
 use self::plan::Plan;
 use self::round::{Outcome, play};
+use crate::support::tools::in_ci;
 
 /// Rounds at once: they mostly wait, each in a world of its own.
 const AT_ONCE: usize = 4;
@@ -32,9 +33,7 @@ fn rounds() -> std::ops::Range<u64> {
     if let Some(round) = number("BACKSTOP_CHAOS_ROUND") {
         return round..round + 1;
     }
-    #[expect(clippy::disallowed_methods, reason = "the test's own knobs")]
-    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    0..number("BACKSTOP_CHAOS_ROUNDS").unwrap_or(if in_ci { 40 } else { 6 })
+    0..number("BACKSTOP_CHAOS_ROUNDS").unwrap_or(if in_ci() { 40 } else { 6 })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

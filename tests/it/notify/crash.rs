@@ -1,6 +1,6 @@
 //! Replicas that are killed in the middle of their work: what was answered 200 is delivered.
 //!
-//! Full length: `BACKSTOP_CRASH_ROUNDS=100`.
+//! Kills: 4, in CI 20; full length: `BACKSTOP_CRASH_ROUNDS=100`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use super::count;
 use crate::support::eventually::eventually;
 use crate::support::gateway::{CHANNELS, Setting, TestGateway, alert, labels, secret};
 use crate::support::process::{Process, Ready};
+use crate::support::tools::in_ci;
 
 /// Vendors' minutes pass this much faster than ours.
 const SPEED: u32 = 60;
@@ -70,7 +71,7 @@ async fn send(client: &reqwest::Client, urls: &[String; 2], n: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_200_is_delivered_although_replicas_are_killed() {
-    let kills = count("BACKSTOP_CRASH_ROUNDS", 4);
+    let kills = count("BACKSTOP_CRASH_ROUNDS", if in_ci() { 20 } else { 4 });
     let site = TestGateway::world(&Setting {
         replicas: 2,
         vendor_speed: SPEED,
