@@ -292,6 +292,7 @@ fn parameters(
             "from.release_id" => opened.release_id.to_string(),
             "from.version" => opened.release_id.version().to_owned(),
             "hosts" => joined.clone(),
+            "batches" => opened.scope.batches_joined(),
             "incident.id" => incident.id.to_string(),
             "attempt" => attempt.to_string(),
             "service" => opened.service.to_string(),

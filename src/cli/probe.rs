@@ -2,6 +2,9 @@
 //!
 //! Nothing here has an effect that stays: the race removes its keys, logins are only checked.
 
+mod github;
+mod pipelines;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +16,12 @@ use super::check::renderer;
 use super::exit::Exit;
 use super::place::open_store;
 use crate::app::gate_settings;
-use crate::config::{Channel, Config, Metrics, ServiceConfig, Spinnaker, Vmalert};
+use crate::config::{Channel, Config, Metrics, Spinnaker, Vmalert};
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::http::{self, CallErrorKind};
 use crate::notify::channel::{self as notifier, Class};
 use crate::prometheus::{Ask as _, Client, Options, PromError, RuleList as _, RuleSource};
-use crate::spinnaker::{Gate, GateError, GateSettings, PipelineConfig};
+use crate::spinnaker::{Gate, GateError, GateSettings};
 use crate::store::probe::{Race, WRITERS, race};
 
 /// What came out.
@@ -132,7 +135,10 @@ pub(super) async fn all(config: &Config, race_keys: usize) -> Vec<Probe> {
     }
     let mut answers = join_all(asked).await;
     if let Some(settings) = &config.spinnaker {
-        answers.extend(pipelines(config, settings).await);
+        answers.extend(pipelines::ask(config, settings).await);
+    }
+    if let Some(settings) = &config.github {
+        answers.extend(github::ask(config, settings).await);
     }
     answers
 }
@@ -242,48 +248,6 @@ pub(super) fn gate(settings: &Spinnaker) -> Result<Gate, http::BuildError> {
         timeout: settings.timeout.min(Duration::from_secs(10)),
         ..settings
     })
-}
-
-/// Whether each configured pipeline is there, and each rollback pipeline really asks for admission
-/// before anything else. Where Gate can't be asked, the login's answer says so.
-async fn pipelines(config: &Config, settings: &Spinnaker) -> Vec<Probe> {
-    let Ok(gate) = gate(settings) else {
-        return Vec::new();
-    };
-    let asked = config.services.iter().map(async |(name, service)| {
-        let probe = format!("pipelines of {name}");
-        match gate.pipeline_configs(&service.application).await {
-            Ok(saved) => pipelines_of(probe, service, &saved),
-            Err(error) => Probe::new(probe, call_verdict(error.kind()), error.to_string()),
-        }
-    });
-    join_all(asked).await
-}
-
-fn pipelines_of(probe: String, service: &ServiceConfig, saved: &[PipelineConfig]) -> Probe {
-    let deploys = service.deploy.iter();
-    let deploys = deploys.map(|deploy| (deploy.pipeline.as_str(), false));
-    let rollbacks = service.rollback.pipelines();
-    let rollbacks = rollbacks.map(|one| (one.pipeline.as_str(), one.admission));
-    let wrong: Vec<String> = deploys
-        .chain(rollbacks)
-        .filter_map(|(name, admission)| {
-            let Some(found) = saved.iter().find(|one| one.name == name) else {
-                return Some(format!("`{name}` is not there"));
-            };
-            if found.disabled {
-                return Some(format!("`{name}` is disabled"));
-            }
-            let gap = found.admission_gap().filter(|_| admission)?;
-            Some(format!("`{name}`: {gap}"))
-        })
-        .collect();
-    if wrong.is_empty() {
-        let text = "there, and rollbacks ask for admission first";
-        return Probe::new(probe, Verdict::Ok, text);
-    }
-    Probe::new(probe, Verdict::Fail, wrong.join("; "))
-        .hint("deploy/spinnaker has pipelines to start from")
 }
 
 async fn gate_login(settings: &Spinnaker) -> Probe {

@@ -12,12 +12,13 @@ use super::services::template;
 use super::validate::Checker;
 
 /// What a pipeline's parameter may name.
-pub const PARAMETER_FIELDS: [&str; 9] = [
+pub const PARAMETER_FIELDS: [&str; 10] = [
     "target.release_id",
     "target.version",
     "from.release_id",
     "from.version",
     "hosts",
+    "batches",
     "incident.id",
     "attempt",
     "service",
@@ -182,17 +183,20 @@ pub struct UndoRollout {
 }
 
 pub(super) fn rollback(checker: &mut Checker<'_>, raw: &RawRollback) -> Rollback {
-    let mut read = |raw: Option<&At<RawWay>>, scope| raw.and_then(|raw| way(checker, raw, scope));
+    let name = |way: Option<&At<RawWay>>| Some(way?.value.pipeline.as_ref()?.value.clone());
+    // One that takes everything back need not be told which part.
+    let names_part = name(raw.batch.as_ref()) != name(raw.full.as_ref());
+    let mut read = |raw: Option<&At<RawWay>>, part| raw.and_then(|raw| way(checker, raw, part));
     Rollback {
-        batch: read(raw.batch.as_ref(), "batch"),
-        full: read(raw.full.as_ref(), "full"),
+        batch: read(raw.batch.as_ref(), names_part),
+        full: read(raw.full.as_ref(), false),
     }
 }
 
-fn way(checker: &mut Checker<'_>, at: &At<RawWay>, scope: &str) -> Option<Way> {
+fn way(checker: &mut Checker<'_>, at: &At<RawWay>, names_part: bool) -> Option<Way> {
     let raw = &at.value;
     match (&raw.pipeline, &raw.server_group, &raw.undo_rollout) {
-        (Some(name), None, None) => Some(Way::Pipeline(pipeline(checker, name, raw, scope))),
+        (Some(name), None, None) => Some(Way::Pipeline(pipeline(checker, name, raw, names_part))),
         (None, Some(group), None) => {
             pipelines_own_keys(checker, raw);
             server_group(checker, group).map(Way::ServerGroup)
@@ -228,7 +232,7 @@ fn pipeline(
     checker: &mut Checker<'_>,
     name: &At<String>,
     raw: &RawWay,
-    scope: &str,
+    names_part: bool,
 ) -> RollbackPipeline {
     let mut parameters = BTreeMap::new();
     for (name, at) in &raw.parameters {
@@ -248,8 +252,11 @@ fn pipeline(
             "no parameter names the release to go back to: {target.release_id} or {target.version}",
         );
     }
-    if scope == "batch" && !names("hosts") {
-        checker.problem(name, "no parameter names the hosts of the batch: {hosts}");
+    if names_part && !names("hosts") && !names("batches") {
+        checker.problem(
+            name,
+            "no parameter names what to take back: {hosts}, or {batches} where hosts are not known",
+        );
     }
     if admission && !(names("incident.id") && names("attempt")) {
         checker.problem(name, "its admit stage needs parameters with {incident.id} and {attempt}; without that stage write `admission: false`");

@@ -209,11 +209,28 @@ fn a_rollback_must_name_target_hosts_and_admission() {
     let found = problems(&main, POLICY, CHANNEL).join("\n");
     for expected in [
         "the release to go back to",
-        "the hosts of the batch",
+        "what to take back: {hosts}",
         "admission: false",
     ] {
         assert!(found.contains(expected), "{expected} in {found}");
     }
+}
+
+#[test]
+fn a_batch_rollback_names_hosts_or_batches_unless_it_takes_everything() {
+    let with = |name: &str, part: &str| {
+        let main = MAIN
+            .replace("pipeline: rollback-batch", &format!("pipeline: {name}"))
+            .replace("hosts: \"{hosts}\", ", part);
+        let (_dir, file) = folder(&main, POLICY, CHANNEL);
+        let found = load(Some(&file), Secrets::Read).err().unwrap_or_default();
+        let words = found.into_iter().map(|problem| problem.message);
+        words.collect::<Vec<String>>()
+    };
+    assert_eq!(with("rollback-batch", "part: \"{batches}\", "), [""; 0]);
+    assert_eq!(with("rollback-full", ""), [""; 0]);
+    let found = with("rollback-batch", "");
+    assert!(found[0].contains("{batches}"), "{found:?}");
 }
 
 /// `MAIN` with another way back for everything.

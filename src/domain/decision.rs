@@ -39,6 +39,17 @@ impl Scope {
         }
     }
 
+    /// The batches joined by commas; empty for everything.
+    pub fn batches_joined(&self) -> String {
+        match self {
+            Self::Full => String::new(),
+            Self::Batch(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+                numbers.join(",")
+            }
+        }
+    }
+
     /// `batch` or `full`.
     pub fn kind(&self) -> &'static str {
         match self {

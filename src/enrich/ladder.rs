@@ -28,6 +28,7 @@ struct Clues {
     /// `version`, or the tag of `image`.
     version: Option<String>,
     pod: Option<Host>,
+    server_group: Option<Host>,
     host: Option<Host>,
     /// When the anomaly began, as far as the sender knows.
     at: Timestamp,
@@ -81,10 +82,10 @@ pub fn resolve(
     let Some(freshness) = view.freshness() else {
         return unavailable("the catalog could not be read yet".into());
     };
-    let rungs: [Ask; 5] = [
+    let rungs: [Ask; 6] = [
         by_release_labels,
         by_pod,
-        // Rung 3, Spinnaker's server groups, has nothing to look into: deployments record hosts.
+        by_server_group,
         by_version,
         by_host,
         by_active_deployment,
@@ -171,6 +172,18 @@ fn by_pod(clues: &Clues, view: &View, _services: &BTreeMap<Service, ServiceConfi
         return Step::Next;
     };
     fits_by_membership(clues, view, pod, Rung::Pod)
+}
+
+/// Rung 3: a server group that a deployment lists among its hosts.
+fn by_server_group(
+    clues: &Clues,
+    view: &View,
+    _services: &BTreeMap<Service, ServiceConfig>,
+) -> Step {
+    let Some(group) = &clues.server_group else {
+        return Step::Next;
+    };
+    fits_by_membership(clues, view, group, Rung::ServerGroup)
 }
 
 /// Rung 4: version or image of a service in an env.
@@ -377,6 +390,7 @@ impl Clues {
             batch: alert.label("batch").and_then(|text| text.parse().ok()),
             version: version.map(str::to_owned),
             pod: id(alert, "pod")?,
+            server_group: id(alert, "server_group")?,
             // Not every `instance` is a host (a probe's target, say); such a one names none.
             host: alert.label("instance").and_then(host::of_instance),
             at: alert.starts_at,

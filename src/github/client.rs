@@ -11,7 +11,7 @@ use url::Url;
 
 use super::Repository;
 use super::limit::quiet_until;
-use super::wire::{CompareBody, ErrorBody, ReleaseBody, TagBody};
+use super::wire::{CompareBody, ErrorBody, RateBody, ReleaseBody, TagBody};
 use crate::domain::clock::SharedClock;
 use crate::domain::secret::Secret;
 use crate::domain::source::{Relation, SourceCommit, TagRelease};
@@ -98,6 +98,17 @@ pub struct Comparison {
     pub commits: Vec<SourceCommit>,
 }
 
+/// The calls of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many there are.
+    pub limit: u64,
+    /// How many are left.
+    pub remaining: u64,
+    /// When the hour is over.
+    pub reset: Timestamp,
+}
+
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed<T> {
@@ -182,6 +193,21 @@ impl GitHub {
     ) -> Result<Listed<Release>, GitHubError> {
         let url = self.page_of(repository, &["releases"], page)?;
         self.list(url, etag, ReleaseBody::published).await
+    }
+
+    /// The hourly limit as it stands; None on a server that has none. Costs nothing of it.
+    ///
+    /// # Errors
+    /// See [`GitHubError`]; a wrong token is refused here, too.
+    pub async fn rate(&self) -> Result<Option<Rate>, GitHubError> {
+        let answer = match self.call(self.address(&["rate_limit"])?, None).await {
+            // An Enterprise server without limits has no such page.
+            Err(GitHubError::Missing) | Ok(None) => return Ok(None),
+            Ok(Some(answer)) => answer,
+            Err(error) => return Err(error),
+        };
+        let body: RateBody = http::decode(&answer.body)?;
+        Ok(Some(body.core()?))
     }
 
     /// What `head` has and `base` has not. Both are commits; a range of names would not be fixed.
@@ -287,19 +313,25 @@ impl GitHub {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn address(&self, path: &[&str]) -> Result<Url, CallError> {
+        let mut url = self.settings.api_url.clone();
+        let detail = "the address of the API can't carry a path";
+        url.path_segments_mut()
+            .map_err(|()| CallError::new(CallErrorKind::Client, detail))?
+            .pop_if_empty()
+            .extend(path);
+        Ok(url)
+    }
+
     fn page_of(
         &self,
         repository: &Repository,
         path: &[&str],
         page: u32,
     ) -> Result<Url, GitHubError> {
-        let mut url = self.settings.api_url.clone();
-        let detail = "the address of the API can't carry a path";
-        url.path_segments_mut()
-            .map_err(|()| CallError::new(CallErrorKind::Client, detail))?
-            .pop_if_empty()
-            .extend(["repos", &repository.owner, &repository.name])
-            .extend(path);
+        let mut whole = vec!["repos", &repository.owner, &repository.name];
+        whole.extend(path);
+        let mut url = self.address(&whole)?;
         url.query_pairs_mut()
             .append_pair("per_page", &PER_PAGE.to_string())
             .append_pair("page", &page.to_string());

@@ -9,5 +9,7 @@ mod limit;
 mod repository;
 mod wire;
 
-pub use client::{Comparison, GitHub, GitHubError, GitHubSettings, Listed, Page, Release, Tag};
+pub use client::{
+    Comparison, GitHub, GitHubError, GitHubSettings, Listed, Page, Rate, Release, Tag,
+};
 pub use repository::Repository;

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::client::{Comparison, Release, Tag};
+use super::client::{Comparison, Rate, Release, Tag};
 use crate::domain::source::{Relation, SourceCommit, TagRelease};
+use crate::http::{CallError, CallErrorKind};
 
 /// Longest title that is kept, in characters.
 const TITLE: usize = 200;
@@ -38,6 +39,44 @@ pub(super) struct ReleaseBody {
 #[derive(Deserialize)]
 struct LoginBody {
     login: String,
+}
+
+/// `GET /rate_limit`
+#[derive(Deserialize)]
+pub(super) struct RateBody {
+    resources: ResourcesBody,
+}
+
+#[derive(Deserialize)]
+struct ResourcesBody {
+    core: CoreBody,
+}
+
+#[derive(Deserialize)]
+struct CoreBody {
+    limit: u64,
+    remaining: u64,
+    reset: i64,
+}
+
+impl RateBody {
+    /// What counts for all but searches.
+    pub(super) fn core(self) -> Result<Rate, CallError> {
+        let CoreBody {
+            limit,
+            remaining,
+            reset,
+        } = self.resources.core;
+        let reset = Timestamp::from_second(reset).map_err(|_| {
+            let detail = "GitHub's end of the hour is no time";
+            CallError::new(CallErrorKind::Decode, detail)
+        })?;
+        Ok(Rate {
+            limit,
+            remaining,
+            reset,
+        })
+    }
 }
 
 /// `GET …/compare/{base}...{head}`

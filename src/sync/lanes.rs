@@ -134,7 +134,12 @@ impl Lanes {
         config: &ServiceConfig,
     ) -> Result<Vec<String>, StoreError> {
         let all = self.by_start.get(lane).map_or(&[][..], Vec::as_slice);
-        let places = taken_back::unmarked(all, from, |rollback| is_full(rollback, config));
+        let places = taken_back::unmarked(
+            all,
+            from,
+            |rollback| is_full(rollback, config),
+            |rollback| by_batches(rollback, config),
+        );
         let due = places.iter().filter_map(|place| all.get(*place));
         let due: Vec<Deployment> = due.cloned().collect();
         let mut written = Vec::new();
@@ -179,6 +184,14 @@ fn order(one: &Deployment) -> (Timestamp, &DeploymentId) {
 fn is_full(rollback: &Deployment, config: &ServiceConfig) -> bool {
     let full = config.rollback.full.as_ref();
     full.is_some_and(|full| full.name() == rollback.pipeline)
+}
+
+fn by_batches(rollback: &Deployment, config: &ServiceConfig) -> bool {
+    let mut ways = config.rollback.pipelines();
+    ways.any(|way| {
+        let mut parameters = way.parameters.values();
+        way.pipeline == rollback.pipeline && parameters.any(|one| one.names("batches"))
+    })
 }
 
 /// What a link may say after `last`: that a deployment was taken back, and which hosts a rollback

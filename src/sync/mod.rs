@@ -103,6 +103,9 @@ pub enum Finding {
     /// An execution can't be understood.
     #[error(transparent)]
     Execution(#[from] ReadError),
+    /// A pipeline that the configuration names and Spinnaker does not have: nothing is read of it.
+    #[error("Spinnaker has no pipeline of that name in `{0}`")]
+    NoPipeline(String),
     /// A tag points elsewhere than it did: somebody moved it.
     #[error("it was moved: published with commit `{published}`, now at `{now}`")]
     TagMoved {

@@ -40,6 +40,9 @@ pub enum ReadError {
         /// What it says.
         text: String,
     },
+    /// A rollback whose batches are no ordinals.
+    #[error("the batches of the rollback are `{0}`, not numbers from 1 joined by commas")]
+    Batches(String),
     /// A rollback that does not say where it ran.
     #[error(
         "nothing tells the env of the rollback: map `{{env}}` or `{{incident.id}}` to a parameter"
@@ -202,6 +205,15 @@ pub fn rollback_of(
     let hosts = hosts_in(&list.unwrap_or_default())?;
     let started_at = execution.start_time.or(execution.build_time);
     let status = status(&execution.status);
+    let numbers = sent("batches").filter(|_| hosts.is_empty());
+    let numbers = numbers.map_or_else(|| Ok(vec![1]), |text| ordinals(&text))?;
+    let batch = |n| Batch {
+        n,
+        hosts: hosts.clone(),
+        status,
+        started_at,
+        finished_at: execution.end_time,
+    };
     let deploy = config.deploy.iter().find(|pipeline| pipeline.env == env);
     Ok(Deployment {
         id: execution_id(execution)?,
@@ -210,13 +222,7 @@ pub fn rollback_of(
         env,
         strategy: Strategy::All,
         target_hosts: hosts.clone(),
-        batches: vec![Batch {
-            n: 1,
-            hosts,
-            status,
-            started_at,
-            finished_at: execution.end_time,
-        }],
+        batches: numbers.into_iter().map(batch).collect(),
         status,
         started_at,
         finished_at: execution.end_time,
@@ -225,6 +231,13 @@ pub fn rollback_of(
         pipeline: execution.name.clone(),
         is_rollback: true,
     })
+}
+
+/// Ordinals joined by commas.
+fn ordinals(text: &str) -> Result<Vec<u32>, ReadError> {
+    let read = |one: &str| one.trim().parse().ok().filter(|n| *n > 0);
+    let all: Option<Vec<u32>> = text.split(',').map(read).collect();
+    all.ok_or_else(|| ReadError::Batches(text.to_owned()))
 }
 
 /// Where a rollback ran: by its env parameter, its incident's lane, or there is only one env.

@@ -4,19 +4,19 @@
 //! not over, or not as the store has them are then read whole, a few at once and oldest first. So
 //! a reader that dies goes on where it stopped.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 
 use super::lanes::Lanes;
 use super::read::{self, deployment_of, rollback_of};
-use super::{Problem, Progress, Summary, SyncError};
+use super::{Finding, Problem, Progress, Summary, SyncError};
 use crate::config::ServiceConfig;
 use crate::domain::deployment::{Deployment, Status};
 use crate::domain::id::Service;
 use crate::http::CallErrorKind;
-use crate::spinnaker::{Execution, ExecutionId, Gate, GateError};
+use crate::spinnaker::{Execution, ExecutionId, Gate, GateError, PipelineConfig};
 use crate::store::StoreError;
 
 /// Executions of each pipeline that a round lists; it comes every few seconds.
@@ -73,7 +73,14 @@ impl SpinnakerSync {
                 for (service, config) in &services {
                     summary.written.extend(lanes.load(service, config).await?);
                 }
-                let listed = self.list(application, &services, reach, lanes).await;
+                let configs = self.gate.pipeline_configs(application).await;
+                let configs = configs.map_err(failed)?;
+                summary
+                    .problems
+                    .extend(missing(application, &services, &configs));
+                let listed = self
+                    .list(application, &services, &configs, reach, lanes)
+                    .await;
                 let wanted = wanted(listed.map_err(failed)?, reach, lanes);
                 progress.found(wanted.len());
                 let chunks: Vec<&[ExecutionId]> = wanted.chunks(AT_ONCE).collect();
@@ -100,10 +107,10 @@ impl SpinnakerSync {
         &self,
         application: &str,
         services: &Services<'_>,
+        configs: &[PipelineConfig],
         reach: Reach,
         lanes: &Lanes,
     ) -> Result<Vec<Execution>, GateError> {
-        let configs = self.gate.pipeline_configs(application).await?;
         let names: HashSet<&str> = services
             .iter()
             .flat_map(|(_, one)| pipelines(one))
@@ -198,6 +205,22 @@ async fn take(
         }
     }
     Ok(())
+}
+
+/// The configured pipelines that Spinnaker does not have.
+fn missing(application: &str, services: &Services<'_>, configs: &[PipelineConfig]) -> Vec<Problem> {
+    let saved: HashSet<&str> = configs.iter().map(|one| one.name.as_str()).collect();
+    let of = |(service, config): &(&Service, &ServiceConfig)| -> Vec<Problem> {
+        let names: BTreeSet<&str> = pipelines(config).collect();
+        let gone = names.into_iter().filter(|name| !saved.contains(name));
+        gone.map(|name| Problem {
+            service: (*service).clone(),
+            of: format!("pipeline `{name}`"),
+            finding: Finding::NoPipeline(application.to_owned()),
+        })
+        .collect()
+    };
+    services.iter().flat_map(of).collect()
 }
 
 /// The pipelines of a service whose executions say something.

@@ -37,13 +37,15 @@ pub(super) fn reached(rollback: &mut Deployment, before: &[Deployment]) {
 }
 
 /// Where in `lane` the deployments are that were taken back by successful rollbacks and do not say
-/// so; those before `from` are not looked at. `is_full` tells whether a rollback took back all.
+/// so; those before `from` are not looked at. `is_full` tells whether a rollback took back all,
+/// `by_batches` whether it names batches in place of hosts.
 pub(super) fn unmarked(
     lane: &[Deployment],
     from: usize,
     is_full: impl Fn(&Deployment) -> bool,
+    by_batches: impl Fn(&Deployment) -> bool,
 ) -> Vec<usize> {
-    let mut taken: BTreeMap<usize, (bool, BTreeSet<&Host>)> = BTreeMap::new();
+    let mut taken: BTreeMap<usize, Taken<'_>> = BTreeMap::new();
     for (place, rollback) in lane.iter().enumerate().skip(from) {
         if !rollback.is_rollback || rollback.status != Status::Success {
             continue;
@@ -51,18 +53,42 @@ pub(super) fn unmarked(
         let Some(accused) = lane.get(..place).and_then(|all| accused(all, rollback)) else {
             continue;
         };
-        let (whole, hosts) = taken.entry(accused).or_default();
-        *whole |= is_full(rollback);
-        hosts.extend(&rollback.target_hosts);
+        let taken = taken.entry(accused).or_default();
+        taken.whole |= is_full(rollback);
+        taken.hosts.extend(&rollback.target_hosts);
+        if rollback.target_hosts.is_empty() && by_batches(rollback) {
+            taken
+                .batches
+                .extend(rollback.batches.iter().map(|one| one.n));
+        }
     }
-    let is_taken = |(place, (whole, hosts)): (usize, (bool, BTreeSet<&Host>))| {
+    let is_taken = |(place, taken): (usize, Taken<'_>)| {
         let one = lane.get(place)?;
-        let reached = started(one);
-        let all = whole || !reached.is_empty() && reached.iter().all(|host| hosts.contains(host));
+        let all = taken.covers(one);
         let is_due = !one.is_active() && one.status != Status::RolledBack;
         (is_due && all).then_some(place)
     };
     taken.into_iter().filter_map(is_taken).collect()
+}
+
+/// What successful rollbacks took back of one deployment.
+#[derive(Default)]
+struct Taken<'a> {
+    whole: bool,
+    hosts: BTreeSet<&'a Host>,
+    batches: BTreeSet<u32>,
+}
+
+impl Taken<'_> {
+    /// Whether nothing is left of what the deployment had reached.
+    fn covers(&self, deployment: &Deployment) -> bool {
+        let hosts = started(deployment);
+        let batches = deployment.batches.iter();
+        let mut batches = batches.filter(|one| one.started_at.is_some()).peekable();
+        self.whole
+            || !hosts.is_empty() && hosts.iter().all(|host| self.hosts.contains(host))
+            || batches.peek().is_some() && batches.all(|one| self.batches.contains(&one.n))
+    }
 }
 
 /// Where the deployment is that a rollback took back: the newest of another release.

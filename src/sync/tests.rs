@@ -383,6 +383,66 @@ async fn rollbacks_are_known_as_such_and_mark_what_they_took_back() {
     assert_eq!(status("E2").await, Status::RolledBack);
 }
 
+/// Deployments of pods name no hosts; a rollback of theirs names batches.
+#[tokio::test]
+async fn a_rollback_by_batches_marks_what_had_reached_no_others() {
+    let (world, store) = (World::default(), Store::in_memory());
+    let mut config = config();
+    config.deploy[0].hosts = None;
+    let Some(Way::Pipeline(batch)) = &mut config.rollback.batch else {
+        panic!("a pipeline");
+    };
+    batch.parameters.remove("hosts");
+    batch
+        .parameters
+        .insert("batches".into(), template("{batches}"));
+    let back = |id: &str, batches: &str, start| {
+        let parameters = json!({"release": "checkout@1", "incident": "checkout@prod-7",
+            "batches": batches});
+        let one = execution(id, "rollback-batch", "RUNNING", &parameters, &[]);
+        ended(one, "SUCCEEDED", start)
+    };
+    let accused = ended(canary("E1", "checkout@2"), "CANCELED", 20);
+    *world.executions.lock().unwrap() = vec![accused, back("E2", "2,3", 5_000)];
+    let syncer = syncer_of(&world, &store, config).await;
+    let summary = syncer.run_once().await;
+    assert!(summary.problems.is_empty(), "{summary:?}");
+    let last = async |id: &str| links(&store, "prod", id).await.pop().unwrap();
+    assert_eq!(last("E1").await.status, Status::Failed);
+    let rollback = last("E2").await;
+    let numbers: Vec<u32> = rollback.batches.iter().map(|one| one.n).collect();
+    assert_eq!(numbers, [2, 3]);
+    world
+        .executions
+        .lock()
+        .unwrap()
+        .push(back("E3", "1", 9_000));
+    syncer.run_once().await;
+    assert_eq!(last("E1").await.status, Status::RolledBack);
+
+    world
+        .executions
+        .lock()
+        .unwrap()
+        .push(back("E4", "1,x", 10_000));
+    let summary = syncer.run_once().await;
+    let finding = Finding::Execution(ReadError::Batches("1,x".into()));
+    assert_eq!(summary.problems[0].finding, finding);
+}
+
+#[tokio::test]
+async fn a_configured_pipeline_that_spinnaker_does_not_have_is_told() {
+    let (world, store) = (World::default(), Store::in_memory());
+    let mut config = config();
+    config.deploy[1].pipeline = "deploy-sage".into();
+    let summary = syncer_of(&world, &store, config).await.run_once().await;
+    let [problem] = &summary.problems[..] else {
+        panic!("{summary:?}")
+    };
+    assert_eq!(problem.of, "pipeline `deploy-sage`");
+    assert_eq!(problem.finding, Finding::NoPipeline("shop".into()));
+}
+
 #[tokio::test]
 async fn a_rollback_that_does_not_say_where_is_a_problem() {
     let (world, store) = (World::default(), Store::in_memory());

@@ -2,6 +2,7 @@
 
 mod check;
 mod gateway;
+mod github;
 mod releases;
 mod rules;
 mod serving;

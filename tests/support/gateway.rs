@@ -84,6 +84,8 @@ pub struct Setting {
     pub rule: &'static str,
     /// How long the recovery question is asked.
     pub within: &'static str,
+    /// Strategy of the deploy pipeline.
+    pub strategy: &'static str,
     /// Soak time of the deploy pipeline.
     pub soak: &'static str,
     /// Lines of `rollback:` of the accused service.
@@ -107,6 +109,7 @@ impl Default for Setting {
             replicas: 1,
             rule: "",
             within: "15s",
+            strategy: "canary",
             soak: "1h",
             rollback: PIPELINES,
             store: None,
@@ -499,7 +502,7 @@ services:
   checkout:
     application: checkout
     deploy:
-      - {{pipeline: deploy-prod, env: prod, strategy: canary, soak: {soak}, release: "{{parameters.release_id}}", batch: "{{stage.context.batch}}", hosts: "{{stage.context.hosts}}"}}
+      - {{pipeline: deploy-prod, env: prod, strategy: {strategy}, soak: {soak}, release: "{{parameters.release_id}}", batch: "{{stage.context.batch}}", hosts: "{{stage.context.hosts}}"}}
     rollback:
 {rollback}
     recovery: {{expr: '{RECOVERY}', op: "<", value: 0.01, for: 300ms, within: {within}}}
@@ -509,6 +512,7 @@ services:
             metrics = self.metrics.url(),
             gate = self.gate.url(),
             channels = CHANNELS.join(", "),
+            strategy = setting.strategy,
             soak = setting.soak,
             rollback = setting.rollback,
             within = setting.within,

@@ -111,6 +111,7 @@ impl GitHubServer {
             .route("/repos/{owner}/{name}/tags", get(tags))
             .route("/repos/{owner}/{name}/releases", get(releases))
             .route("/repos/{owner}/{name}/compare/{range}", get(compare))
+            .route("/rate_limit", get(rate_limit))
             .fallback(|| async { not_found() })
             .layer(axum::middleware::from_fn_with_state(
                 Arc::clone(&world),
@@ -139,13 +140,14 @@ type Queries = Query<BTreeMap<String, String>>;
 /// Login, limits and the record of calls.
 async fn door(State(world): Shared, request: Request, next: axum::middleware::Next) -> Response {
     let asked = request.uri().path_and_query().unwrap().to_string();
-    let refused = check(&mut world.lock().unwrap(), request.headers());
+    let is_free = request.uri().path() == "/rate_limit";
+    let refused = check(&mut world.lock().unwrap(), request.headers(), is_free);
     let mut response = match refused {
         Some(refused) => refused,
         None => next.run(request).await,
     };
     let mut world = world.lock().unwrap();
-    let counts = response.status() != StatusCode::NOT_MODIFIED;
+    let counts = response.status() != StatusCode::NOT_MODIFIED && !is_free;
     if let Some(left) = &mut world.remaining {
         *left = left.saturating_sub(u32::from(counts));
         let headers = response.headers_mut();
@@ -157,11 +159,11 @@ async fn door(State(world): Shared, request: Request, next: axum::middleware::Ne
     response
 }
 
-fn check(world: &mut World, headers: &HeaderMap) -> Option<Response> {
+fn check(world: &mut World, headers: &HeaderMap, is_free: bool) -> Option<Response> {
     if let Some(status) = world.broken {
         return Some((status, axum::Json(json!({"message": "Server Error"}))).into_response());
     }
-    if world.remaining == Some(0) {
+    if world.remaining == Some(0) && !is_free {
         let message = "API rate limit exceeded for user ID 1.";
         return Some(
             (
@@ -189,6 +191,16 @@ fn check(world: &mut World, headers: &HeaderMap) -> Option<Response> {
         // A private repository is not there for strangers.
         (Some(_), None) => Some(not_found()),
     }
+}
+
+/// Of a server without limits there is no such page.
+async fn rate_limit(State(world): Shared) -> Response {
+    let world = world.lock().unwrap();
+    let Some(remaining) = world.remaining else {
+        return not_found();
+    };
+    let core = json!({"limit": 5_000, "remaining": remaining, "reset": world.reset, "used": 0});
+    axum::Json(json!({"resources": {"core": core}, "rate": core})).into_response()
 }
 
 fn not_found() -> Response {

@@ -171,6 +171,10 @@ async fn a_host_accuses_what_it_ran_when_the_anomaly_began() {
         found(&view, 2060, &[S, E, ("pod", "h1")]),
         is("D2", &[1], &["h1"], Rung::Pod)
     );
+    assert_eq!(
+        found(&view, 2060, &[S, E, ("server_group", "h1")]),
+        is("D2", &[1], &["h1"], Rung::ServerGroup)
+    );
     // Nobody deployed there: what is in flight is not to blame.
     let refusal = found(&view, 2060, &[S, E, ("instance", "lb7:9100")]).unwrap_err();
     assert!(refusal.contains("`lb7`"), "{refusal}");
@@ -228,7 +232,14 @@ async fn two_that_fit_are_ambiguous() {
 #[tokio::test]
 async fn text_that_is_no_id_ends_the_search() {
     let view = view().await;
-    for label in ["service", "env", "release_id", "version", "pod"] {
+    for label in [
+        "service",
+        "env",
+        "release_id",
+        "version",
+        "pod",
+        "server_group",
+    ] {
         for text in [
             "../../x",
             "x\"} or vector(1) #",

@@ -165,12 +165,14 @@ fn pipelines() -> Value {
         "payload": {"execution": "${execution.id}"}});
     let back = |requisites: Value| {
         json!([admit, {"refId": "2", "type": "deployHosts", "name": "Deploy",
+            "release": "${parameters.release}", "hosts": "${parameters['hosts']}",
             "requisiteStageRefIds": requisites}])
     };
+    let attempt = json!([{"name": "attempt", "required": true}]);
     json!([
         {"id": "1", "application": "checkout", "name": "deploy", "stages": []},
-        {"id": "2", "application": "checkout", "name": "rb", "stages": back(json!(["1"]))},
-        {"id": "3", "application": "checkout", "name": "rf", "stages": back(json!(["1"]))},
+        {"id": "2", "application": "checkout", "name": "rb", "stages": back(json!(["1"])), "parameterConfig": attempt},
+        {"id": "3", "application": "checkout", "name": "rf", "stages": back(json!(["1"])), "parameterConfig": attempt},
     ])
 }
 
@@ -180,6 +182,20 @@ fn careless(seen: &super::Seen) -> (u16, Value) {
     if seen.line.contains("/pipelineConfigs") {
         answer[1]["name"] = json!("renamed");
         answer[2]["stages"][1]["requisiteStageRefIds"] = json!([]);
+    }
+    (status, answer)
+}
+
+/// Gate, with a pipeline that no longer reads its hosts and one that wants more than it is sent.
+fn changed(seen: &super::Seen) -> (u16, Value) {
+    let (status, mut answer) = upstreams(seen);
+    if seen.line.contains("/pipelineConfigs") {
+        answer[1]["stages"][1]["hosts"] = json!("${parameters.hosts_of_old}");
+        let why = json!({"name": "why", "required": true});
+        answer[2]["parameterConfig"]
+            .as_array_mut()
+            .unwrap()
+            .push(why);
     }
     (status, answer)
 }
@@ -234,6 +250,12 @@ async fn online_asks_everything_and_its_answers_make_the_exit_code() {
     whole(&folder, &careless.url);
     let ran = folder.run(&["check", "--online"]).await.ended(1);
     let words = "pipelines of checkout: failed: `rb` is not there; `rf`: stage `Deploy` does not wait for admission";
+    assert!(ran.stdout.contains(words), "{}", ran.stdout);
+    let changed = StandIn::start(changed).await;
+    whole(&folder, &changed.url);
+    let ran = folder.run(&["check", "--online"]).await.ended(1);
+    let words = "pipelines of checkout: failed: `rb` has no parameter `hosts`, which it is sent; \
+                 `rf` requires a parameter `why`, which it is not sent: it would not start\n  hint: ";
     assert!(ran.stdout.contains(words), "{}", ran.stdout);
     whole(&folder, &nowhere().await);
     let ran = folder.run(&["check", "--online"]).await.ended(3);

@@ -32,6 +32,10 @@ pub struct Group {
     pub provider: String,
     /// Its cluster, or the Deployment that manages it.
     pub cluster: String,
+    /// Of Kubernetes: `replicaSet` and so on.
+    pub kind: String,
+    /// Of Kubernetes: whether a Deployment manages it.
+    pub managed: bool,
     /// Takes no traffic.
     pub disabled: bool,
     /// What it runs.
@@ -51,6 +55,8 @@ impl Group {
             region: "eu-west-1".to_owned(),
             provider: "aws".to_owned(),
             cluster: "checkout-prod".to_owned(),
+            kind: String::new(),
+            managed: false,
             disabled,
             image: image.to_owned(),
             revision: None,
@@ -66,10 +72,24 @@ impl Group {
             region: "shop".to_owned(),
             provider: "kubernetes".to_owned(),
             cluster: "checkout".to_owned(),
+            kind: "replicaSet".to_owned(),
+            managed: true,
             disabled: false,
             image: image.to_owned(),
             revision: Some(revision),
             instances,
+        }
+    }
+
+    /// A workload in `k8s-prod`, `shop`, which no Deployment manages.
+    pub fn workload(kind: &str, name: &str, image: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            cluster: name.to_owned(),
+            kind: kind.to_owned(),
+            managed: false,
+            revision: None,
+            ..Self::replica_set(1, image, 3)
         }
     }
 
@@ -83,15 +103,22 @@ impl Group {
             "createdTime": 1_795_380_000_000_i64, "instances": [], "application": "checkout",
         });
         let own = if self.provider == "kubernetes" {
+            let manager = json!({"account": self.account, "location": self.region,
+                "name": self.cluster});
+            let owner = if self.managed {
+                "deployment"
+            } else {
+                &self.kind
+            };
+            let cluster = format!("{owner} {}", self.cluster);
             json!({
-                "name": format!("replicaSet {}", self.name), "displayName": self.name,
-                "account": self.account, "namespace": self.region, "kind": "replicaSet",
-                "cluster": format!("deployment {}", self.cluster),
+                "name": format!("{} {}", self.kind, self.name), "displayName": self.name,
+                "account": self.account, "namespace": self.region, "kind": self.kind,
+                "cluster": cluster,
                 "buildInfo": {"images": [self.image]}, "launchConfig": {},
-                "moniker": {"app": "checkout", "cluster": format!("deployment {}", self.cluster),
-                    "sequence": self.revision},
-                "serverGroupManagers": [
-                    {"account": self.account, "location": self.region, "name": self.cluster}],
+                "moniker": {"app": "checkout", "cluster": cluster, "sequence": self.revision},
+                "serverGroupManagers":
+                    if self.managed { vec![manager] } else { Vec::new() },
             })
         } else {
             json!({
@@ -151,6 +178,7 @@ pub(super) fn run(
         "rollbackCluster",
         "undoRolloutManifest",
         "deployManifest",
+        "deleteManifest",
     ];
     if !known.contains(&kind) {
         return None;
@@ -159,6 +187,7 @@ pub(super) fn run(
         "rollbackServerGroup" => explicit(world, id, context),
         "rollbackCluster" => cluster(world, context),
         "undoRolloutManifest" => undo(world, context),
+        "deleteManifest" => delete(world, context),
         _ => deploy(world, context),
     });
     Some(match done {
@@ -286,25 +315,108 @@ fn undo(world: &mut World, context: &Map<String, Value>) -> Done {
     Ok(Map::new())
 }
 
+/// What is not there can be deleted, as with kubectl's `--ignore-not-found`.
+fn delete(world: &mut World, context: &Map<String, Value>) -> Done {
+    reachable(world)?;
+    let wanted = context.get("manifestName").and_then(Value::as_str);
+    let wanted = wanted.and_then(|name| name.strip_prefix("deployment "));
+    let name = wanted.ok_or_else(|| {
+        let error = "only a deployment can be deleted here".to_owned();
+        ("IllegalArgumentException", error)
+    })?;
+    let gone = |group: &Group| group.managed && group.cluster == name;
+    world.groups.retain(|group| !gone(group));
+    Ok(Map::new())
+}
+
 fn deploy(world: &mut World, context: &Map<String, Value>) -> Done {
     reachable(world)?;
-    let manifests = context.get("manifests").cloned().unwrap_or_default();
-    for manifest in manifests.as_array().into_iter().flatten() {
+    let mut manifests = context.get("manifests").cloned().unwrap_or_default();
+    for manifest in manifests.as_array_mut().into_iter().flatten() {
         let image = &manifest["spec"]["template"]["spec"]["containers"][0]["image"];
-        let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
-        let newest = world.groups.iter().filter(|group| group.cluster == name);
-        let newest = newest
-            .filter_map(|group| group.revision)
-            .max()
-            .unwrap_or_default();
-        if let Some(image) = image.as_str() {
-            let mut group = Group::replica_set(newest + 1, image, 3);
-            name.clone_into(&mut group.cluster);
-            world.groups.push(group);
+        let Some(image) = image.as_str().map(str::to_owned) else {
+            continue;
+        };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let name = text(&manifest["metadata"]["name"]);
+        match text(&manifest["kind"]).as_str() {
+            "ReplicaSet" => {
+                let own = second_set(
+                    world,
+                    &name,
+                    &image,
+                    context.get("trafficManagement").unwrap_or(&Value::Null),
+                );
+                manifest["metadata"]["name"] = json!(own);
+            }
+            "StatefulSet" => {
+                let update = &manifest["spec"]["updateStrategy"]["rollingUpdate"];
+                let partition = update["partition"].as_u64().unwrap_or_default();
+                for ordinal in partition..manifest["spec"]["replicas"].as_u64().unwrap_or(1) {
+                    let pod = format!("{name}-{ordinal}");
+                    world.pods.insert(pod, image.clone());
+                }
+                in_place(world, "statefulSet", &name, &image);
+            }
+            "DaemonSet" => in_place(world, "daemonSet", &name, &image),
+            _ => rolled(world, &name, &image),
         }
     }
     Ok(Map::from_iter([(
         "outputs.manifests".to_owned(),
         manifests,
     )]))
+}
+
+/// A Deployment's next revision, unless the newest runs the image: then nothing is rolled.
+fn rolled(world: &mut World, name: &str, image: &str) {
+    let sets = world.groups.iter().filter(|group| group.cluster == name);
+    let newest = sets.max_by_key(|group| group.revision);
+    if newest.is_some_and(|newest| newest.image == image) {
+        return;
+    }
+    let revision = newest
+        .and_then(|newest| newest.revision)
+        .unwrap_or_default();
+    let mut group = Group::replica_set(revision + 1, image, 3);
+    name.clone_into(&mut group.cluster);
+    world.groups.push(group);
+}
+
+/// A workload that has no versions: what it runs is what was applied last.
+fn in_place(world: &mut World, kind: &str, name: &str, image: &str) {
+    let is = |group: &&mut Group| group.kind == kind && group.name == name;
+    match world.groups.iter_mut().find(is) {
+        Some(group) => image.clone_into(&mut group.image),
+        None => world.groups.push(Group::workload(kind, name, image)),
+    }
+}
+
+/// A versioned `ReplicaSet`: the same content is the same version. With traffic management the others are
+/// taken out of it. Gives its name.
+fn second_set(world: &mut World, name: &str, image: &str, traffic: &Value) -> String {
+    let ours =
+        |group: &Group| group.kind == "replicaSet" && !group.managed && group.cluster == name;
+    let sets = world.groups.iter().filter(|group| ours(group)).count();
+    let known = world
+        .groups
+        .iter()
+        .find(|group| ours(group) && group.image == image);
+    let own = known.map(|known| known.name.clone()).unwrap_or_else(|| {
+        let own = format!("{name}-v{sets:03}");
+        world.groups.push(Group {
+            cluster: name.to_owned(),
+            ..Group::workload("replicaSet", &own, image)
+        });
+        own
+    });
+    let switches = traffic["enabled"] == true && traffic["options"]["strategy"] == "bluegreen";
+    for group in world.groups.iter_mut().filter(|group| ours(group)) {
+        if group.name == own {
+            group.disabled = false;
+        } else if switches {
+            group.disabled = true;
+        }
+    }
+    own
 }

@@ -1,5 +1,5 @@
 //! The part of Spring's expression language that pipelines here use inside `${..}`: property
-//! paths, `#stage('Name')`, literals, `==`, `!=`, `&&`, `||`, `!`, `?:` and parentheses.
+//! paths, `split` and `replace` of texts, `#stage('Name')`, literals, `==`, `!=`, `&&`, `||`, `!`, `?:` and parentheses.
 //!
 //! As in Orca, an expression that cannot be evaluated stays in the text as it was written.
 
@@ -179,11 +179,15 @@ impl Parser<'_> {
         }
     }
 
-    /// `.name`, `?.name`, `['name']`, `[0]`, `.toString()`.
+    /// `.name`, `?.name`, `['name']`, `[0]`, `.toString()`, and the methods below.
     fn properties(&mut self, mut value: Value) -> Option<Value> {
         loop {
             if self.take("?.") || self.take(".") {
                 let name = self.word()?;
+                if let ("split" | "replace", true) = (name.as_str(), self.take("(")) {
+                    value = self.text_method(&name, value.as_str()?)?;
+                    continue;
+                }
                 value = match (name.as_str(), self.take("()")) {
                     ("toString", true) => match value {
                         Value::String(text) => Value::String(text),
@@ -203,6 +207,19 @@ impl Parser<'_> {
                 return Some(value);
             }
         }
+    }
+
+    /// Of a Java `String`, with plain texts: `.split('a')`, `.replace('a', 'b')`, from inside the
+    /// parenthesis on.
+    fn text_method(&mut self, name: &str, text: &str) -> Option<Value> {
+        let first = self.quoted()?;
+        let value = if name == "split" {
+            Value::from_iter(text.split(first.as_str()))
+        } else {
+            self.take(",").then_some(())?;
+            Value::String(text.replace(&first, &self.quoted()?))
+        };
+        self.take(")").then_some(value)
     }
 
     fn word(&mut self) -> Option<String> {

@@ -1,6 +1,6 @@
 //! What the stand-in knows: saved pipelines, executions, requests. Documents look like Gate's.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,8 @@ pub struct World {
     pub clouddriver_down: bool,
     /// Server groups as they are.
     pub groups: Vec<Group>,
+    /// What each pod of a `StatefulSet` runs.
+    pub pods: BTreeMap<String, String>,
     /// Server groups as Clouddriver's cache shows them, while it lags.
     pub cached_groups: Option<Vec<Group>>,
     pub(super) weather: Weather,
