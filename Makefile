@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help tools demo test fmt lint doc unit bench
+.PHONY: help tools demo test fmt lint doc unit bench bench-catalog
 
 help: ## List the targets.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,3 +43,6 @@ unit: ## Run the tests, licences and the real programs included.
 
 bench: ## Measure the gateway beside a bare forwarder; prints ratios, writes target/bench/summary.json.
 	@$(CARGO) bench --locked --bench gateway
+
+bench-catalog: ## Measure the catalog at 1,000, 100,000 and 1,000,000 records; `-- sizes N…` after cargo bench for others.
+	@$(CARGO) bench --locked --bench catalog

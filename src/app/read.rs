@@ -1,16 +1,17 @@
 //! The read side: what the API and the pages list.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::core::Core;
 use crate::domain::deployment::{Deployment, Health, Instance};
-use crate::domain::id::{DeploymentId, Env, Host, IncidentId, LaneName, Service};
+use crate::domain::id::{DeploymentId, Env, Host, IncidentId, LaneName, ReleaseId, Service};
 use crate::domain::lane::Incident;
 use crate::domain::release::{Mark, Release};
 use crate::domain::source::TagRecord;
-use crate::enrich::catalog::{LaneIndex, View};
+use crate::enrich::catalog::{Untold, View};
 use crate::enrich::ladder;
 use crate::report::keep;
 use crate::store::keys;
@@ -19,6 +20,18 @@ use crate::web::api::{
 };
 
 impl Core {
+    /// The first of what a list would hold, cloned, with a word whether there is more.
+    fn first_of<'a, T: Clone + 'a>(
+        &self,
+        view: &View,
+        filter: &Filter,
+        items: impl Iterator<Item = &'a T>,
+        order: impl Fn(&T, &T) -> Ordering,
+    ) -> Page<T> {
+        let first = first(items, filter.limit.saturating_add(1), |a, b| order(a, b));
+        self.page(view, filter, first.into_iter().cloned().collect())
+    }
+
     pub(super) fn page<T>(&self, view: &View, filter: &Filter, mut items: Vec<T>) -> Page<T> {
         let more = items.len() > filter.limit;
         items.truncate(filter.limit);
@@ -44,12 +57,8 @@ impl Core {
                     .as_ref()
                     .is_none_or(|service| *service == release.service)
         };
-        let mut found: Vec<Release> = view
-            .releases()
-            .filter(|release| fits(release))
-            .map(|release| Release::clone(release))
-            .collect();
-        found.sort_by(|a, b| {
+        let all = view.releases().map(AsRef::as_ref);
+        let found = self.first_of(&view, filter, all.filter(|one| fits(one)), |a, b| {
             b.created_at
                 .cmp(&a.created_at)
                 .then_with(|| a.id.cmp(&b.id))
@@ -59,7 +68,7 @@ impl Core {
             source: view.tag(&release.id).map(|tag| TagRecord::clone(tag)),
             release,
         };
-        self.page(&view, filter, found).map(record)
+        found.map(record)
     }
 
     pub(super) async fn list_deployments(&self, filter: &Filter) -> Page<DeploymentState> {
@@ -73,11 +82,8 @@ impl Core {
         };
         let lanes = view.lanes(filter.service.as_ref(), filter.env.as_ref());
         let all = lanes.iter().flat_map(|(_, index)| index.deployments());
-        let mut found: Vec<Deployment> = all
-            .filter(|one| fits(one))
-            .map(|one| Deployment::clone(one))
-            .collect();
-        found.sort_by(|a, b| {
+        let all = all.map(AsRef::as_ref).filter(|one| fits(one));
+        let found = self.first_of(&view, filter, all, |a, b| {
             b.started_at
                 .cmp(&a.started_at)
                 .then_with(|| b.id.cmp(&a.id))
@@ -93,35 +99,33 @@ impl Core {
             canary_rules: rules.remove(&deployment.id).unwrap_or_default(),
             deployment,
         };
-        self.page(&view, filter, found).map(state)
+        found.map(state)
     }
 
     pub(super) fn list_instances(&self, filter: &Filter) -> Page<Instance> {
         let view = self.catalog.view();
-        let fits = |one: &Instance| {
-            filter
-                .release_id
-                .as_ref()
-                .is_none_or(|id| *id == one.release_id)
+        let fits = |release: &ReleaseId, deployment: &DeploymentId, host: &Host| {
+            filter.release_id.as_ref().is_none_or(|id| id == release)
                 && filter
                     .deployment_id
                     .as_ref()
-                    .is_none_or(|id| *id == one.deployment_id)
-                && filter.host.as_ref().is_none_or(|host| *host == one.host)
+                    .is_none_or(|id| id == deployment)
+                && filter.host.as_ref().is_none_or(|wanted| wanted == host)
         };
         let lanes = view.lanes(filter.service.as_ref(), filter.env.as_ref());
-        let mut found = Vec::new();
-        for (_, index) in &lanes {
-            found.extend(
-                index
-                    .instances()
-                    .iter()
-                    .filter(|one| fits(one))
-                    .map(|one| Instance::clone(one)),
-            );
-            found.extend(instances_of(index).into_iter().filter(fits));
-        }
-        found.sort_by(|a, b| b.from.cmp(&a.from).then_with(|| a.host.cmp(&b.host)));
+        let told = lanes.iter().flat_map(|(_, index)| index.instances());
+        let told = told.filter(|one| fits(&one.release_id, &one.deployment_id, &one.host));
+        let untold = lanes.iter().flat_map(|(_, index)| index.untold());
+        let untold = untold.filter(|one| {
+            let deployment = one.deployment;
+            fits(&deployment.release_id, &deployment.id, one.host)
+        });
+        let lines = told.map(Line::Told).chain(untold.map(Line::Untold));
+        let found = first(lines, filter.limit.saturating_add(1), |a, b| {
+            let ((a, of_a), (b, of_b)) = (a.place(), b.place());
+            b.cmp(&a).then_with(|| of_a.cmp(of_b))
+        });
+        let found = found.into_iter().map(Line::whole).collect();
         self.page(&view, filter, found)
     }
 
@@ -250,26 +254,51 @@ fn page_of(deck: &url::Url, deployment: &Deployment) -> String {
     format!("{base}/#/applications/{application}/executions/details/{id}")
 }
 
-/// Who ran what in a lane, from its deployments' batches.
-fn instances_of(index: &LaneIndex) -> Vec<Instance> {
-    let told: BTreeSet<(&DeploymentId, &Host)> = index
-        .instances()
-        .iter()
-        .map(|one| (&one.deployment_id, &one.host))
-        .collect();
+/// The first `most` of `items`. However many there are, few are held at a time.
+fn first<T>(
+    items: impl Iterator<Item = T>,
+    most: usize,
+    order: impl Fn(&T, &T) -> Ordering,
+) -> Vec<T> {
+    let room = most.saturating_mul(2).max(64);
     let mut found = Vec::new();
-    for stay in index.hosts().flat_map(|host| index.stays(host)) {
-        let deployment = &stay.deployment;
-        // An agent's own record knows better.
-        if told.contains(&(&deployment.id, &stay.host)) {
-            continue;
+    for item in items {
+        found.push(item);
+        if found.len() >= room.max(most.saturating_add(1)) {
+            found.sort_by(&order);
+            found.truncate(most);
         }
-        let batch = deployment
-            .batches
-            .iter()
-            .find(|batch| batch.n == stay.batch);
-        found.push(Instance {
-            host: stay.host,
+    }
+    found.sort_by(&order);
+    found.truncate(most);
+    found
+}
+
+/// Who ran what: an agent's own record, which knows better, or a deployment's batch.
+#[derive(Clone, Copy)]
+enum Line<'a> {
+    Told(&'a Instance),
+    Untold(Untold<'a>),
+}
+
+impl Line<'_> {
+    fn place(&self) -> (Option<Timestamp>, &Host) {
+        match self {
+            Self::Told(one) => (one.from, &one.host),
+            Self::Untold(one) => (Some(one.from), one.host),
+        }
+    }
+
+    fn whole(self) -> Instance {
+        let stay = match self {
+            Self::Told(one) => return one.clone(),
+            Self::Untold(stay) => stay,
+        };
+        let deployment = stay.deployment;
+        let mut batches = deployment.batches.iter();
+        let batch = batches.find(|batch| batch.n == stay.batch);
+        Instance {
+            host: stay.host.clone(),
             ip: None,
             status: batch.map_or(deployment.status, |batch| batch.status),
             deployed_at: batch.and_then(|batch| batch.finished_at),
@@ -282,7 +311,22 @@ fn instances_of(index: &LaneIndex) -> Vec<Instance> {
             batch: stay.batch,
             from: Some(stay.from),
             to: stay.to,
-        });
+        }
     }
-    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_many_are_the_first_of_all_in_order() {
+        let many = (0..10_000_u64).map(|n| n * 7_919 % 10_007);
+        let mut all: Vec<u64> = many.clone().collect();
+        all.sort_unstable();
+        for most in [0, 1, 63, 64, 1_000, 20_000] {
+            let found = first(many.clone(), most, Ord::cmp);
+            assert_eq!(found, all.iter().copied().take(most).collect::<Vec<_>>());
+        }
+    }
 }

@@ -162,7 +162,7 @@ fn still_running<'a>(
     let plan = incident.plan.as_ref()?;
     let late = clock::since(now, ended) >= GRACE;
     let covered = |host| plan.hosts.is_empty() || plan.hosts.contains(host);
-    let instances = index.instances().iter().filter(|one| {
+    let instances = index.instances().filter(|one| {
         one.deployment_id == deployment.id
             && one.to.is_none()
             && (late || one.deployed_at.is_some_and(|at| at > ended))

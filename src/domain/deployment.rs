@@ -135,9 +135,11 @@ impl Deployment {
             .flat_map(|batch| &batch.hosts)
             .collect();
         let all_started = self.batches.iter().all(|batch| batch.started_at.is_some());
-        !self.target_hosts.is_empty()
-            && all_started
-            && self.target_hosts.iter().all(|host| members.contains(host))
+        if self.target_hosts.is_empty() {
+            // Pods that nobody named: the batches are all there is to go by.
+            return all_started && !self.batches.is_empty();
+        }
+        all_started && self.target_hosts.iter().all(|host| members.contains(host))
     }
 
     /// Whether it ran to its successful end and has soaked.
@@ -212,6 +214,98 @@ pub struct Instance {
     pub to: Option<Timestamp>,
 }
 
+/// The records of all hosts of one deployment, in one document: a million documents of one record
+/// each would take minutes to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Instances {
+    /// Whose.
+    pub service: Service,
+    /// Where.
+    pub env: Env,
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The release.
+    pub release_id: ReleaseId,
+    /// One for each host.
+    pub hosts: Vec<HostRecord>,
+}
+
+/// What a deployment's [`Instances`] say of one host; fields are those of [`Instance`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostRecord {
+    /// The host or pod.
+    pub host: Host,
+    /// Its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub ip: Option<std::net::IpAddr>,
+    /// Where it stands.
+    pub status: Status,
+    /// When the release arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub deployed_at: Option<Timestamp>,
+    /// What its health check says.
+    pub health_status: Health,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// Its batch.
+    pub batch: u32,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub from: Option<Timestamp>,
+    /// Until when; None while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub to: Option<Timestamp>,
+}
+
+impl Instances {
+    /// One record each.
+    pub fn records(self) -> impl Iterator<Item = Instance> {
+        let Self {
+            service,
+            env,
+            deployment_id,
+            release_id,
+            hosts,
+        } = self;
+        hosts.into_iter().map(move |one| Instance {
+            host: one.host,
+            ip: one.ip,
+            status: one.status,
+            deployed_at: one.deployed_at,
+            health_status: one.health_status,
+            error_message: one.error_message,
+            deployment_id: deployment_id.clone(),
+            release_id: release_id.clone(),
+            service: service.clone(),
+            env: env.clone(),
+            batch: one.batch,
+            from: one.from,
+            to: one.to,
+        })
+    }
+}
+
+impl From<Instance> for HostRecord {
+    fn from(one: Instance) -> Self {
+        Self {
+            host: one.host,
+            ip: one.ip,
+            status: one.status,
+            deployed_at: one.deployed_at,
+            health_status: one.health_status,
+            error_message: one.error_message,
+            batch: one.batch,
+            from: one.from,
+            to: one.to,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,6 +354,18 @@ mod tests {
         deployment.finished_at = Some(at(100));
         assert_eq!(deployment.phase(at(999)), Phase::Between);
         assert_eq!(deployment.phase(at(1000)), Phase::Full);
+    }
+
+    #[test]
+    fn a_canary_of_unnamed_pods_is_over_when_its_last_batch_starts() {
+        let mut deployment = canary();
+        deployment.target_hosts.clear();
+        for batch in &mut deployment.batches {
+            batch.hosts.clear();
+        }
+        assert_eq!(deployment.phase(at(10)), Phase::Canary);
+        deployment.batches[1].started_at = Some(at(20));
+        assert_eq!(deployment.phase(at(20)), Phase::Between);
     }
 
     #[test]

@@ -66,6 +66,12 @@ pub fn instance(service: &Service, env: &Env, id: &DeploymentId, host: &Host) ->
     format!("instances/{service}/{env}/{id}/{host}")
 }
 
+/// The chain of what is known of all hosts of a deployment, in one document; the newest link counts.
+/// Written by the gateway, when the deployment is over.
+pub fn snapshot(service: &Service, env: &Env, id: &DeploymentId) -> String {
+    format!("snapshots/{service}/{env}/{id}")
+}
+
 /// A lane's chain.
 pub fn lane(lane: &LaneName) -> String {
     format!("lanes/{lane}")

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::app::setup::Setup;
-use crate::domain::deployment::{Health, Instance};
+use crate::domain::deployment::Health;
 use crate::domain::id::{Host, ReleaseId, Service};
 use crate::domain::lane::Incident;
 use crate::domain::notice::Link;
@@ -206,10 +206,7 @@ pub(super) fn hosts(incident: &Incident, view: &View, now: Timestamp) -> Section
 /// What ran on a host: its own record where an agent wrote one, else its deployment's batch.
 fn state(lane: &LaneIndex, host: &Host, at: Timestamp) -> Option<HostState> {
     let stay = lane.membership(host, at)?;
-    let told = lane
-        .instances()
-        .iter()
-        .find(|one| one.host == stay.host && one.deployment_id == stay.deployment.id);
+    let told = lane.instance(&stay.deployment.id, &stay.host);
     let of_batch = stay
         .deployment
         .batches
@@ -218,7 +215,7 @@ fn state(lane: &LaneIndex, host: &Host, at: Timestamp) -> Option<HostState> {
     let status = of_batch.map_or(stay.deployment.status, |batch| batch.status);
     Some(HostState {
         release_id: Some(stay.deployment.release_id.clone()),
-        status: Some(told.map_or(status, |one: &std::sync::Arc<Instance>| one.status)),
+        status: Some(told.map_or(status, |one| one.status)),
         health: told.map_or(Health::Unknown, |one| one.health_status),
         error: told.and_then(|one| one.error_message.as_deref().map(Into::into)),
     })

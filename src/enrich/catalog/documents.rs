@@ -1,13 +1,14 @@
 //! Finds and reads the documents that are new since the last look.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use moka::future::Cache;
 
-use crate::domain::deployment::{Deployment, Instance};
+use crate::domain::deployment::{Deployment, Instance, Instances};
+use crate::domain::id::Host;
 use crate::domain::release::{Mark, Release};
 use crate::domain::source::TagRecord;
 use crate::store::{Store, StoreError, keys};
@@ -25,6 +26,7 @@ pub(super) enum Document {
     Release(Arc<Release>),
     Deployment(Arc<Deployment>),
     Instance(Arc<Instance>),
+    Snapshot(Arc<[Instance]>),
     Mark(Arc<Mark>),
     Tag(Arc<TagRecord>),
 }
@@ -58,14 +60,16 @@ enum Kind {
     Release,
     Deployment,
     Instance,
+    Snapshot,
     Mark,
     Tag,
 }
 
-const KINDS: [(&str, Kind); 5] = [
+const KINDS: [(&str, Kind); 6] = [
     ("releases", Kind::Release),
     ("deployments", Kind::Deployment),
     ("instances", Kind::Instance),
+    ("snapshots", Kind::Snapshot),
     ("marks", Kind::Mark),
     ("tags", Kind::Tag),
 ];
@@ -133,9 +137,11 @@ impl Documents {
             }
         });
         let mut reads = reads.buffer_unordered(READ_AHEAD);
+        let mut names = Names::default();
         while let Some((place, seq, key, document)) = reads.next().await {
             match document {
-                Ok(Some(document)) => {
+                Ok(Some(mut document)) => {
+                    names.share(&mut document);
                     self.known.insert(place.clone(), seq);
                     change.read.push((place, document));
                 }
@@ -152,6 +158,38 @@ impl Documents {
             }
         }
         change
+    }
+}
+
+/// Texts of hosts that were met: the same host is in many deployments, and its name is kept once.
+#[derive(Default)]
+struct Names(HashSet<Host>);
+
+impl Names {
+    fn share(&mut self, document: &mut Document) {
+        match document {
+            Document::Deployment(one) => {
+                let one = Arc::make_mut(one);
+                let members = one.batches.iter_mut().flat_map(|batch| &mut batch.hosts);
+                for host in members.chain(&mut one.target_hosts) {
+                    self.one(host);
+                }
+            }
+            Document::Instance(one) => self.one(&mut Arc::make_mut(one).host),
+            Document::Snapshot(all) => {
+                for one in Arc::get_mut(all).into_iter().flatten() {
+                    self.one(&mut one.host);
+                }
+            }
+            Document::Release(_) | Document::Mark(_) | Document::Tag(_) => {}
+        }
+    }
+
+    fn one(&mut self, host: &mut Host) {
+        match self.0.get(host) {
+            Some(known) => host.clone_from(known),
+            None => drop(self.0.insert(host.clone())),
+        }
     }
 }
 
@@ -208,6 +246,13 @@ async fn read(
             };
             let belongs = keys::instance(&one.service, &one.env, &one.deployment_id, &one.host);
             (Document::Instance(Arc::new(one)), belongs)
+        }
+        Kind::Snapshot => {
+            let Some(all) = store.get::<Instances>(key).await? else {
+                return Ok(None);
+            };
+            let belongs = keys::snapshot(&all.service, &all.env, &all.deployment_id);
+            (Document::Snapshot(all.records().collect()), belongs)
         }
         Kind::Mark => {
             let Some(mark) = store.get::<Mark>(key).await? else {

@@ -1,6 +1,6 @@
 //! One service in one env: its deployments in order, and who ran what when.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,9 +17,20 @@ pub struct LaneIndex {
     /// Stays of a host, in order, without overlap.
     stays: HashMap<Host, Vec<Stay>>,
     /// What agents told.
-    instances: Vec<Arc<Instance>>,
+    records: Records,
+    /// Where a deployment is, by id.
+    numbers: HashMap<DeploymentId, u32>,
     /// Other names of hosts; None where two hosts share one.
     aliases: HashMap<String, Option<Host>>,
+}
+
+/// What agents told of the hosts of a lane.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Records {
+    /// Documents of one record each.
+    pub(in crate::enrich::catalog) single: Vec<Arc<Instance>>,
+    /// All records of a deployment that is over; one of its own is newer.
+    pub(in crate::enrich::catalog) snapshots: Vec<Arc<[Instance]>>,
 }
 
 /// A host ran a deployment's release from `from` until `to` (milliseconds; a million of these are
@@ -29,7 +40,21 @@ struct Stay {
     from: i64,
     to: i64,
     deployment: u32,
+    /// The batch, with [`TOLD`].
     batch: u32,
+}
+
+/// In a stay's batch: an agent told of it. No batch has such a number.
+const TOLD: u32 = 1 << 31;
+
+impl Stay {
+    fn holds(&self, at: i64) -> bool {
+        self.from <= at && at < self.to
+    }
+
+    fn batch(&self) -> u32 {
+        self.batch & !TOLD
+    }
 }
 
 /// What a host ran at a moment.
@@ -47,18 +72,43 @@ pub struct Membership {
     pub to: Option<Timestamp>,
 }
 
+/// A stay that no agent told of.
+#[derive(Debug, Clone, Copy)]
+pub struct Untold<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// The deployment that put the release there.
+    pub deployment: &'a Arc<Deployment>,
+    /// Its batch.
+    pub batch: u32,
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when; None while it does.
+    pub to: Option<Timestamp>,
+}
+
+impl Records {
+    /// Every record once.
+    fn all(&self) -> impl Iterator<Item = &Instance> {
+        let key = |one: &Instance| (one.deployment_id.clone(), one.host.clone());
+        let newer: HashSet<_> = self.single.iter().map(|one| key(one)).collect();
+        let kept = self.snapshots.iter().flat_map(|all| all.iter());
+        let kept = kept.filter(move |one| newer.is_empty() || !newer.contains(&key(one)));
+        self.single.iter().map(AsRef::as_ref).chain(kept)
+    }
+}
+
 impl LaneIndex {
     /// Orders `deployments` and derives who ran what: a host runs a release from its batch's start
-    /// until the next batch that holds it starts. `instances` know better where they exist.
-    pub(super) fn build(
-        mut deployments: Vec<Arc<Deployment>>,
-        instances: Vec<Arc<Instance>>,
-    ) -> Self {
+    /// until the next batch that holds it starts. `records` know better where they exist.
+    pub(super) fn build(mut deployments: Vec<Arc<Deployment>>, records: Records) -> Self {
         deployments.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
+        let ids = deployments.iter().map(|one| one.id.clone());
         let mut index = Self {
+            numbers: ids.zip(0..).collect(),
             stays: stays_of(&deployments),
             deployments,
-            instances,
+            records,
             aliases: HashMap::new(),
         };
         index.add_instances();
@@ -71,25 +121,30 @@ impl LaneIndex {
     }
 
     fn add_instances(&mut self) {
-        for instance in &self.instances {
-            let position = self
-                .deployments
-                .iter()
-                .position(|deployment| deployment.id == instance.deployment_id);
-            let (Some(position), Some(from)) = (position, instance.from) else {
+        for instance in self.records.all() {
+            let Some(number) = self.numbers.get(&instance.deployment_id).copied() else {
                 continue;
             };
-            let Ok(deployment) = u32::try_from(position) else {
+            let Some(from) = instance.from else {
+                let stays = self.stays.get_mut(&instance.host).into_iter().flatten();
+                for stay in stays.filter(|stay| stay.deployment == number) {
+                    stay.batch |= TOLD;
+                }
                 continue;
             };
-            let stays = self.stays.entry(instance.host.clone()).or_default();
-            stays.retain(|stay| stay.deployment != deployment);
-            stays.push(Stay {
+            let stay = Stay {
                 from: from.as_millisecond(),
                 to: instance.to.map_or(i64::MAX, Timestamp::as_millisecond),
-                deployment,
-                batch: instance.batch,
-            });
+                deployment: number,
+                batch: instance.batch | TOLD,
+            };
+            match self.stays.get_mut(&instance.host) {
+                Some(stays) => {
+                    stays.retain(|stay| stay.deployment != number);
+                    stays.push(stay);
+                }
+                None => drop(self.stays.insert(instance.host.clone(), vec![stay])),
+            }
         }
     }
 
@@ -131,7 +186,7 @@ impl LaneIndex {
                 add(lower, host);
             }
         }
-        for instance in &self.instances {
+        for instance in self.records.all() {
             if let Some(ip) = instance.ip
                 && self.stays.contains_key(&instance.host)
             {
@@ -147,14 +202,48 @@ impl LaneIndex {
     }
 
     /// What agents told of its hosts.
-    pub fn instances(&self) -> &[Arc<Instance>] {
-        &self.instances
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.records.all()
+    }
+
+    /// The same, as it is kept.
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// What an agent told of a host in a deployment.
+    pub fn instance(&self, deployment: &DeploymentId, host: &Host) -> Option<&Instance> {
+        let is_it = |one: &&Instance| one.host == *host && one.deployment_id == *deployment;
+        let single = self.records.single.iter().map(AsRef::as_ref).find(is_it);
+        let of = |all: &&Arc<[Instance]>| {
+            all.first()
+                .is_some_and(|one| one.deployment_id == *deployment)
+        };
+        let snapshot = || self.records.snapshots.iter().find(of)?.iter().find(is_it);
+        single.or_else(snapshot)
+    }
+
+    /// Every stay that no agent told of, with its host.
+    pub fn untold(&self) -> impl Iterator<Item = Untold<'_>> {
+        self.stays.iter().flat_map(move |(host, stays)| {
+            let untold = stays.iter().filter(|stay| stay.batch & TOLD == 0);
+            untold.filter_map(move |stay| {
+                let number = usize::try_from(stay.deployment).ok()?;
+                Some(Untold {
+                    host,
+                    deployment: self.deployments.get(number)?,
+                    batch: stay.batch(),
+                    from: Timestamp::from_millisecond(stay.from).ok()?,
+                    to: end(stay),
+                })
+            })
+        })
     }
 
     /// One deployment.
     pub fn deployment(&self, id: &DeploymentId) -> Option<&Arc<Deployment>> {
-        // The newest are asked for most.
-        self.deployments.iter().rev().find(|one| one.id == *id)
+        let number = self.numbers.get(id)?;
+        self.deployments.get(usize::try_from(*number).ok()?)
     }
 
     /// The catalog's name for a host that may be written short, in full, or as an address.
@@ -202,7 +291,7 @@ impl LaneIndex {
     /// The hosts that run one of its deployments at `at`.
     pub fn current_hosts(&self, at: Timestamp) -> impl Iterator<Item = &Host> {
         let at = at.as_millisecond();
-        let runs = move |stays: &[Stay]| stays.iter().any(|stay| stay.from <= at && at < stay.to);
+        let runs = move |stays: &[Stay]| stays.iter().any(|stay| stay.holds(at));
         let hosts = self.stays.iter().filter(move |(_, stays)| runs(stays));
         hosts.map(|(host, _)| host)
     }
@@ -210,7 +299,7 @@ impl LaneIndex {
     /// Hosts whose newest record says that they are not well.
     pub fn unwell_hosts(&self) -> impl Iterator<Item = &Host> {
         let mut newest: HashMap<&Host, &Instance> = HashMap::new();
-        for instance in &self.instances {
+        for instance in self.records.all() {
             let known = newest.entry(&instance.host).or_insert(instance);
             if instance.from > known.from {
                 *known = instance;
@@ -234,7 +323,7 @@ impl LaneIndex {
             .stays
             .values()
             .flatten()
-            .filter(|stay| stay.from <= at && at < stay.to)
+            .filter(|stay| stay.holds(at))
             .map(|stay| stay.deployment)
             .collect();
         found.sort_unstable();
@@ -259,13 +348,16 @@ impl LaneIndex {
         Some(Membership {
             host: host.clone(),
             deployment: Arc::clone(deployment),
-            batch: stay.batch,
+            batch: stay.batch(),
             from: Timestamp::from_millisecond(stay.from).ok()?,
-            to: Timestamp::from_millisecond(stay.to)
-                .ok()
-                .filter(|_| stay.to < i64::MAX),
+            to: end(&stay),
         })
     }
+}
+
+fn end(stay: &Stay) -> Option<Timestamp> {
+    let open = stay.to == i64::MAX;
+    Timestamp::from_millisecond(stay.to).ok().filter(|_| !open)
 }
 
 fn stays_of(deployments: &[Arc<Deployment>]) -> HashMap<Host, Vec<Stay>> {

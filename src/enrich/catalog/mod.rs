@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-pub use lane::{LaneIndex, Membership};
+pub use lane::{LaneIndex, Membership, Untold};
 pub use view::{StableRelease, View};
 
 use crate::config::Timing;
@@ -29,6 +29,7 @@ use crate::domain::deployment::{Deployment, Instance};
 use crate::domain::id::{Env, ReleaseId, Service};
 use crate::store::{Store, StoreError, keys};
 use documents::{Document, Documents};
+use lane::Records;
 use view::Snapshot;
 
 /// Service and env.
@@ -69,6 +70,7 @@ struct Working {
     documents: Documents,
     deployments: HashMap<Lane, BTreeMap<String, Arc<Deployment>>>,
     instances: HashMap<Lane, BTreeMap<String, Arc<Instance>>>,
+    snapshots: HashMap<Lane, BTreeMap<String, Arc<[Instance]>>>,
     /// Where the document of a prefix went.
     places: HashMap<String, Lane>,
 }
@@ -85,6 +87,7 @@ impl Catalog {
                 documents: Documents::new(store),
                 deployments: HashMap::new(),
                 instances: HashMap::new(),
+                snapshots: HashMap::new(),
                 places: HashMap::new(),
             }),
         }
@@ -181,6 +184,14 @@ impl Working {
                     known.insert(prefix, instance);
                     touched.insert(lane);
                 }
+                Document::Snapshot(all) => {
+                    let Some(first) = all.first() else { continue };
+                    let lane = (first.service.clone(), first.env.clone());
+                    self.places.insert(prefix.clone(), lane.clone());
+                    let known = self.snapshots.entry(lane.clone()).or_default();
+                    known.insert(prefix, all);
+                    touched.insert(lane);
+                }
             }
         }
         for prefix in gone {
@@ -189,6 +200,9 @@ impl Working {
                     .get_mut(&lane)
                     .map(|known| known.remove(prefix));
                 self.instances
+                    .get_mut(&lane)
+                    .map(|known| known.remove(prefix));
+                self.snapshots
                     .get_mut(&lane)
                     .map(|known| known.remove(prefix));
                 touched.insert(lane);
@@ -208,16 +222,20 @@ impl Working {
                 .retain(|id, _| tag(id).is_none_or(|tag| !gone.contains(tag.as_str())));
         }
         for lane in touched {
-            let all = |known: Option<&BTreeMap<String, Arc<Deployment>>>| {
-                known.map(|known| known.values().cloned().collect())
+            let deployments = all_of(self.deployments.get(&lane));
+            let records = Records {
+                single: all_of(self.instances.get(&lane)),
+                snapshots: all_of(self.snapshots.get(&lane)),
             };
-            let deployments = all(self.deployments.get(&lane)).unwrap_or_default();
-            let instances = self.instances.get(&lane);
-            let instances = instances.map(|known| known.values().cloned().collect());
-            let index = LaneIndex::build(deployments, instances.unwrap_or_default());
+            let index = LaneIndex::build(deployments, records);
             snapshot.lanes.insert(lane, Arc::new(index));
         }
     }
+}
+
+fn all_of<T: Clone>(known: Option<&BTreeMap<String, T>>) -> Vec<T> {
+    let known = known.into_iter().flat_map(BTreeMap::values);
+    known.cloned().collect()
 }
 
 #[cfg(test)]

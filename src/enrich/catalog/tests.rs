@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::super::samples::{at, deployment, host, lane, put};
 use super::*;
 use crate::domain::clock::ManualClock;
-use crate::domain::deployment::{Health, Phase, Status, Strategy};
+use crate::domain::deployment::{Health, HostRecord, Instances, Phase, Status, Strategy};
 use crate::domain::id::{DeploymentId, Host, ReleaseId};
 use crate::domain::lane::{BatchStart, LaneState};
 use crate::domain::release::{Mark, MarkKind};
@@ -356,4 +356,71 @@ async fn what_the_lane_adds_nothing_to_is_left_alone() {
         .map(|(lane, _)| lane.0.to_string())
         .collect();
     assert_eq!(ids, BTreeSet::from(["checkout".to_owned()]));
+}
+
+/// The records of a deployment that is over are one document; what an agent tells later is newer.
+#[tokio::test]
+async fn a_snapshot_is_its_records_until_a_host_tells_something_newer() {
+    let (store, clock) = (Store::in_memory(), ManualClock::at(at(9_000)));
+    put(&store, 1, &deployment("D1", "1", 0, &[&["h1", "h2", "h3"]])).await;
+    let (service, env) = lane();
+    let record = |name: &str, from: i64, to: Option<i64>| HostRecord {
+        host: host(name),
+        ip: Some("10.0.0.7".parse().unwrap()).filter(|_| name == "h1"),
+        status: Status::Success,
+        deployed_at: Some(at(from)),
+        health_status: Health::Healthy,
+        error_message: None,
+        batch: 1,
+        from: Some(at(from)),
+        to: to.map(at),
+    };
+    let all = Instances {
+        service: service.clone(),
+        env: env.clone(),
+        deployment_id: DeploymentId::new("D1").unwrap(),
+        release_id: ReleaseId::of(&service, "1").unwrap(),
+        hosts: vec![record("h1", 100, Some(500)), record("h2", 200, None)],
+    };
+    let prefix = keys::snapshot(&service, &env, &all.deployment_id);
+    chain::append(&store, &prefix, 1, &all).await.unwrap();
+    let catalog = Catalog::new(store.clone(), clock.clone(), &Timing::default());
+    catalog.refresh().await.unwrap();
+    let index = |catalog: &Catalog| catalog.view().lane(&service, &env).unwrap();
+    let told = |catalog: &Catalog| index(catalog).instances().count();
+    assert_eq!(told(&catalog), 2);
+    let runs = |catalog: &Catalog, name: &str, when| {
+        index(catalog)
+            .membership(&host(name), at(when))
+            .map(|stay| stay.from)
+    };
+    assert_eq!(runs(&catalog, "h1", 450), Some(at(100)));
+    assert_eq!(runs(&catalog, "10.0.0.7", 450), Some(at(100)));
+    assert_eq!(runs(&catalog, "h1", 500), None);
+    assert_eq!(runs(&catalog, "h2", 8_000), Some(at(200)));
+    // Nobody told of it: its batch does.
+    let untold: Vec<String> = index(&catalog)
+        .untold()
+        .map(|one| one.host.to_string())
+        .collect();
+    assert_eq!(untold, ["h3"]);
+
+    let mut newer = all.clone();
+    newer.hosts = vec![record("h2", 200, Some(700))];
+    let newer = newer.records().next().unwrap();
+    let own = keys::instance(&service, &env, &newer.deployment_id, &newer.host);
+    chain::append(&store, &own, 4, &newer).await.unwrap();
+    catalog.refresh().await.unwrap();
+    assert_eq!(told(&catalog), 2);
+    assert_eq!(runs(&catalog, "h2", 8_000), None);
+    let one = index(&catalog);
+    let one = one.instance(&newer.deployment_id, &host("h2")).unwrap();
+    assert_eq!(one.to, Some(at(700)));
+
+    for key in store.list("snapshots").await.unwrap() {
+        store.delete(&key).await.unwrap();
+    }
+    catalog.refresh().await.unwrap();
+    assert_eq!(told(&catalog), 1);
+    assert_eq!(runs(&catalog, "h1", 500), Some(at(60)));
 }

@@ -115,8 +115,8 @@ impl View {
             .cloned()
             .collect();
         deployments.extend(changed.into_values().map(Arc::new));
-        let instances = known.as_deref().map_or(&[][..], LaneIndex::instances);
-        let index = LaneIndex::build(deployments, instances.to_vec());
+        let records = known.as_deref().map(|known| known.records().clone());
+        let index = LaneIndex::build(deployments, records.unwrap_or_default());
         self.extended.insert(lane, Arc::new(index));
         self
     }
