@@ -70,11 +70,23 @@ pub(crate) fn write(root: &Path, records: u32, now: Timestamp) -> anyhow::Result
         // With few records the newest deployments of a service have none.
         let to = to.filter(|_| records >= SERVICES * VERSIONS);
         let all = snapshot(&one, hosts, started_at, to);
-        put(root, &keys::release(&one.service, &one.release_id), &release(&one, started_at))?;
+        put(
+            root,
+            &keys::release(&one.service, &one.release_id),
+            &release(&one, started_at),
+        )?;
         let chained = |prefix: &str| chain::key(prefix, 1);
-        put(root, &chained(&keys::deployment(&one.service, &one.env, &one.id)), &one)?;
+        put(
+            root,
+            &chained(&keys::deployment(&one.service, &one.env, &one.id)),
+            &one,
+        )?;
         if !all.hosts.is_empty() {
-            put(root, &chained(&keys::snapshot(&one.service, &one.env, &one.id)), &all)?;
+            put(
+                root,
+                &chained(&keys::snapshot(&one.service, &one.env, &one.id)),
+                &all,
+            )?;
         }
     }
     Ok(())
@@ -107,7 +119,11 @@ fn hosts(number: u32, records: u32) -> anyhow::Result<Vec<Host>> {
 
 fn deployed(number: u32, started_at: Timestamp, hosts: &[Host]) -> anyhow::Result<Deployment> {
     // Nobody names pods before they run.
-    let named = if is_pod(number) { Vec::new() } else { hosts.to_vec() };
+    let named = if is_pod(number) {
+        Vec::new()
+    } else {
+        hosts.to_vec()
+    };
     let service = service(number % SERVICES)?;
     Ok(Deployment {
         id: id(number)?,

@@ -7,6 +7,7 @@
 
 mod fleet;
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -25,8 +26,11 @@ use crate::fleet::Asked;
 
 /// Records, at the sizes that are compared.
 const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
+/// What an alert says of whom it is about; None where it is not of the kind.
+type Value = fn(&Asked) -> Option<String>;
+
 /// Lookups of one kind in one round; the fastest of the rounds counts.
-const LOOKUPS: usize = 2_000;
+const LOOKUPS: u32 = 2_000;
 const ROUNDS: usize = 7;
 
 fn main() -> anyhow::Result<()> {
@@ -63,12 +67,17 @@ async fn bench(sizes: &[u32]) -> anyhow::Result<()> {
 }
 
 fn configure(folder: &Path) -> anyhow::Result<()> {
-    let mut text = format!("store: {{url: \"file:{}\"}}\nservices:\n", folder.join("store").display());
+    let mut text = format!(
+        "store: {{url: \"file:{}\"}}\nservices:\n",
+        folder.join("store").display()
+    );
     for number in 0..fleet::SERVICES {
         let service = fleet::service(number)?;
-        text.push_str(&format!(
-            "  {service}: {{application: {service}, tag_prefix: v, deploy: [{{pipeline: deploy-prod, env: prod, strategy: all, release: \"{{parameters.release_id}}\"}}]}}\n"
-        ));
+        let deploy = "{pipeline: deploy-prod, env: prod, strategy: all, release: \"{parameters.release_id}\"}";
+        writeln!(
+            text,
+            "  {service}: {{application: {service}, tag_prefix: v, deploy: [{deploy}]}}"
+        )?;
     }
     Ok(std::fs::write(folder.join("backstop.yaml"), text)?)
 }
@@ -76,19 +85,33 @@ fn configure(folder: &Path) -> anyhow::Result<()> {
 /// Reads the catalog once, and looks alerts up in it.
 async fn read(folder: &Path, records: u32) -> anyhow::Result<()> {
     let file = folder.join("backstop.yaml");
-    let config = load(Some(&file), Secrets::Read).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    let config =
+        load(Some(&file), Secrets::Read).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     // The same names again, without writing.
     let asked = fleet::asked(records)?;
-    let catalog = Catalog::new(store::open(&config.store)?, Arc::new(SystemClock), &config.timing);
+    let catalog = Catalog::new(
+        store::open(&config.store)?,
+        Arc::new(SystemClock),
+        &config.timing,
+    );
     let began = Instant::now();
     let read = catalog.refresh().await?;
-    println!("  read {} documents in {:.2?}, peak {} MiB", read.read, began.elapsed(), peak("self")?);
+    println!(
+        "  read {} documents in {:.2?}, peak {} MiB",
+        read.read,
+        began.elapsed(),
+        peak("self")?
+    );
     ensure!(read.damaged.is_empty(), "{:?}", read.damaged);
     let view = catalog.view();
-    let kinds: [(&str, &str, fn(&Asked) -> Option<String>); 4] = [
-        ("host", "instance", |one| (!one.is_pod).then(|| format!("{}:9100", one.host))),
+    let kinds: [(&str, &str, Value); 4] = [
+        ("host", "instance", |one| {
+            (!one.is_pod).then(|| format!("{}:9100", one.host))
+        }),
         ("pod", "pod", |one| one.is_pod.then(|| one.host.to_string())),
-        ("server group", "server_group", |one| Some(one.host.to_string())),
+        ("server group", "server_group", |one| {
+            Some(one.host.to_string())
+        }),
         ("version", "version", |one| Some(one.version.clone())),
     ];
     for (kind, label, value) in kinds {
@@ -98,29 +121,42 @@ async fn read(folder: &Path, records: u32) -> anyhow::Result<()> {
             .collect();
         for (alert, one) in &alerts {
             let found = ladder::resolve(alert, &view, &config.services);
-            let context = found.context().with_context(|| format!("{kind}: {found:?}"))?;
+            let context = found
+                .context()
+                .with_context(|| format!("{kind}: {found:?}"))?;
             ensure!(context.deployment.id == one.deployment, "{kind}: {found:?}");
         }
         let mut best = Duration::MAX;
         for _ in 0..ROUNDS {
             let began = Instant::now();
-            for (alert, _) in alerts.iter().cycle().take(LOOKUPS) {
+            for (alert, _) in alerts.iter().cycle().take(LOOKUPS as usize) {
                 std::hint::black_box(ladder::resolve(alert, &view, &config.services));
             }
             best = best.min(began.elapsed());
         }
-        let each = best.as_secs_f64() * 1e6 / LOOKUPS as f64;
+        let each = best.as_secs_f64() * 1e6 / f64::from(LOOKUPS);
         println!("  {kind}: {each:.2} µs a lookup");
     }
     let began = Instant::now();
     drop(catalog.refresh().await?);
-    println!("  read again, nothing new: {:.2?}, peak {} MiB", began.elapsed(), peak("self")?);
+    println!(
+        "  read again, nothing new: {:.2?}, peak {} MiB",
+        began.elapsed(),
+        peak("self")?
+    );
     Ok(())
 }
 
 fn alert(one: &Asked, label: &str, value: String) -> Alert {
-    let pairs = [("service", one.service.to_string()), ("env", "prod".to_owned()), (label, value)];
-    let labels: Labels = pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let pairs = [
+        ("service", one.service.to_string()),
+        ("env", "prod".to_owned()),
+        (label, value),
+    ];
+    let labels: Labels = pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
     Alert {
         fingerprint: Fingerprint::of(&labels),
         status: AlertStatus::Firing,
@@ -165,7 +201,9 @@ async fn serve(folder: &Path) -> anyhow::Result<()> {
     let body = client.get(url).send().await?.text().await?;
     println!(
         "  serve: first answer after {took:.2?}; a list of 100 in {:.2?} ({} bytes), peak {} MiB",
-        began.elapsed(), body.len(), peak(&gateway.id().to_string())?
+        began.elapsed(),
+        body.len(),
+        peak(&gateway.id().to_string())?
     );
     gateway.kill()?;
     gateway.wait()?;

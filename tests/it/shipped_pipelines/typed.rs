@@ -128,7 +128,8 @@ pub(super) struct Wait {
     pub ref_id: String,
     pub requisite_stage_ref_ids: Vec<String>,
     pub name: String,
-    pub wait_time: String,
+    #[serde(rename = "waitTime")]
+    pub seconds: String,
 }
 
 /// `batch` and `hosts` are ours: `sync` reads them from the execution.

@@ -398,18 +398,15 @@ fn second_set(world: &mut World, name: &str, image: &str, traffic: &Value) -> St
     let ours =
         |group: &Group| group.kind == "replicaSet" && !group.managed && group.cluster == name;
     let sets = world.groups.iter().filter(|group| ours(group)).count();
-    let known = world
-        .groups
-        .iter()
-        .find(|group| ours(group) && group.image == image);
-    let own = known.map(|known| known.name.clone()).unwrap_or_else(|| {
-        let own = format!("{name}-v{sets:03}");
+    let mut known = world.groups.iter();
+    let known = known.find(|group| ours(group) && group.image == image);
+    let own = known.map_or_else(|| format!("{name}-v{sets:03}"), |one| one.name.clone());
+    if known.is_none() {
         world.groups.push(Group {
             cluster: name.to_owned(),
             ..Group::workload("replicaSet", &own, image)
         });
-        own
-    });
+    }
     let switches = traffic["enabled"] == true && traffic["options"]["strategy"] == "bluegreen";
     for group in world.groups.iter_mut().filter(|group| ours(group)) {
         if group.name == own {

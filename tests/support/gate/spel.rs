@@ -214,7 +214,7 @@ impl Parser<'_> {
     fn text_method(&mut self, name: &str, text: &str) -> Option<Value> {
         let first = self.quoted()?;
         let value = if name == "split" {
-            Value::from_iter(text.split(first.as_str()))
+            text.split(first.as_str()).collect::<Value>()
         } else {
             self.take(",").then_some(())?;
             Value::String(text.replace(&first, &self.quoted()?))
