@@ -19,8 +19,8 @@ use crate::explain::Explanation;
 use crate::web::api::{
     Abandon, Accepted, Admit, Admitted, AlertDelivery, AlertRecord, AnswerApproval, ApplyRollback,
     ApprovalAnswered, BatchState, BatchStatus, DeploymentState, Explain, Filter, Gateway,
-    ModeSwitch, Page, Refusal, ReleaseRecord, ReportFormat, RollbackOpened, RollbackPlan,
-    RollbackRequest, SetMode, StartBatch, TargetGroup,
+    InstancesRecorded, ModeSwitch, Page, RecordInstances, Refusal, ReleaseRecord, ReportFormat,
+    RollbackOpened, RollbackPlan, RollbackRequest, SetMode, StartBatch, TargetGroup,
 };
 
 /// The app behind the routes.
@@ -275,6 +275,13 @@ impl Gateway for Door {
 
     async fn deployments(&self, filter: Filter) -> Result<Page<DeploymentState>, Refusal> {
         Ok(self.core.list_deployments(&filter).await)
+    }
+
+    async fn record_instances(
+        &self,
+        request: RecordInstances,
+    ) -> Result<InstancesRecorded, Refusal> {
+        self.core.record_instances(request).await
     }
 
     async fn instances(&self, filter: Filter) -> Result<Page<Instance>, Refusal> {

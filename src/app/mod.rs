@@ -20,6 +20,7 @@ mod hearing;
 mod holds;
 mod house;
 mod info;
+mod instances;
 pub(crate) mod intake;
 pub(crate) mod judge;
 mod live;

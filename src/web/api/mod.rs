@@ -4,6 +4,7 @@
 //! task, so a sender that hangs up cancels nothing.
 
 mod bodies;
+mod instances;
 mod records;
 mod rules;
 
@@ -24,6 +25,7 @@ pub use bodies::{
     Filter, ModeSwitch, Page, ReportFormat, RollbackOpened, RollbackPlan, RollbackRequest, SetMode,
     StartBatch,
 };
+pub use instances::{HostRecord, InstanceFacts, InstancesRecorded, RecordInstances};
 pub use records::{Progress, ReleaseRecord};
 pub use rules::{DeploymentState, RulesState, RulesStatus, TargetGroup};
 
@@ -66,6 +68,11 @@ pub trait Gateway: Send + Sync + 'static {
     async fn releases(&self, filter: Filter) -> Result<Page<ReleaseRecord>, Refusal>;
     /// Deployments, newest first.
     async fn deployments(&self, filter: Filter) -> Result<Page<DeploymentState>, Refusal>;
+    /// Takes records of hosts in that are deployed on without agents. What stands already is no news.
+    async fn record_instances(
+        &self,
+        request: RecordInstances,
+    ) -> Result<InstancesRecorded, Refusal>;
     /// Instance records.
     async fn instances(&self, filter: Filter) -> Result<Page<Instance>, Refusal>;
     /// Alerts, newest first.

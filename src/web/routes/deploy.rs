@@ -15,7 +15,10 @@ use serde::Deserialize;
 
 use super::{ApiError, Site, id, ordinal};
 use crate::domain::id::{DeploymentId, ExecutionId, IncidentId};
-use crate::web::api::{Admit, Admitted, BatchFacts, BatchState, StartBatch};
+use crate::web::api::{
+    Admit, Admitted, BatchFacts, BatchState, InstanceFacts, InstancesRecorded, RecordInstances,
+    StartBatch,
+};
 use crate::web::body::Json;
 
 pub(super) fn routes() -> Router<Arc<Site>> {
@@ -24,6 +27,7 @@ pub(super) fn routes() -> Router<Arc<Site>> {
         .route(batch, get(state).post(start))
         .route(&format!("{batch}/cancel"), post(cancel))
         .route("/api/v1/incidents/{id}/attempts/{k}/admit", post(admit))
+        .route("/api/v1/deployments/{id}/instances", post(record))
 }
 
 async fn start(
@@ -68,6 +72,21 @@ async fn cancel(
         .call(|gateway| async move { gateway.cancel_batch(deployment, n).await })
         .await?;
     Ok(Answer(state))
+}
+
+async fn record(
+    State(site): State<Arc<Site>>,
+    Path(deployment): Path<String>,
+    Json(facts): Json<InstanceFacts>,
+) -> Result<Answer<InstancesRecorded>, ApiError> {
+    let request = RecordInstances {
+        deployment: id(DeploymentId::new(deployment), "deployment")?,
+        facts,
+    };
+    let recorded = site
+        .call(|gateway| async move { gateway.record_instances(request).await })
+        .await?;
+    Ok(Answer(recorded))
 }
 
 /// The stage's payload: `{"execution": "${execution.id}"}`.

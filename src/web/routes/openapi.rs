@@ -15,7 +15,8 @@ use crate::domain::record::DecisionRecord;
 use crate::explain::Explanation;
 use crate::web::api::{
     Accepted, Admitted, AlertRecord, ApprovalAnswered, BatchFacts, BatchState, DeploymentState,
-    ModeSwitch, Page, ReleaseRecord, RollbackOpened, RollbackPlan, TargetGroup,
+    InstanceFacts, InstancesRecorded, ModeSwitch, Page, ReleaseRecord, RollbackOpened,
+    RollbackPlan, TargetGroup,
 };
 
 /// A schema, put into the document's components on the way.
@@ -88,6 +89,7 @@ static OPERATIONS: &[Operation] = &[
     operation("post", "/api/v1/deployments/{id}/batches/{n}", DEPLOY, "A batch is about to start; idempotent", &[(202, Some(of::<BatchState>))]).takes(of::<BatchFacts>),
     operation("get", "/api/v1/deployments/{id}/batches/{n}", DEPLOY, "How far a batch is", &[(200, Some(of::<BatchState>))]),
     operation("post", "/api/v1/deployments/{id}/batches/{n}/cancel", DEPLOY, "Spinnaker gave a batch up", &[(200, Some(of::<BatchState>))]),
+    operation("post", "/api/v1/deployments/{id}/instances", DEPLOY, "How far hosts came that are deployed on without agents; idempotent", &[(200, Some(of::<InstancesRecorded>))]).takes(of::<InstanceFacts>),
     operation("post", "/api/v1/incidents/{id}/attempts/{k}/admit", DEPLOY, "An execution asks to be let in", &[(200, Some(of::<Admitted>))]).takes(of::<deploy::Asking>),
     operation("post", "/api/v1/rollbacks", ROLLBACK, "Plan a rollback (`dry_run`: 200 and the plan) or start one, under an Idempotency-Key", &[(200, Some(of::<RollbackPlan>)), (202, Some(of::<RollbackOpened>))]).takes(of::<rollback::Asked>),
     operation("post", "/api/v1/approvals/{id}", ROLLBACK, "Answer a question, or take a denial back", &[(200, Some(of::<ApprovalAnswered>))]).takes(of::<approve::Said>),

@@ -20,8 +20,8 @@ use backstop::ingest;
 use backstop::web::api::{
     Abandon, Accepted, Admit, Admitted, AlertDelivery, AlertRecord, AnswerApproval, ApplyRollback,
     ApprovalAnswered, ApprovalVerdict, BatchState, BatchStatus, DeploymentState, Explain, Filter,
-    Gateway, ModeSwitch, Page, Refusal, ReleaseRecord, ReportFormat, RollbackOpened, RollbackPlan,
-    RollbackRequest, SetMode, StartBatch, TargetGroup,
+    Gateway, InstancesRecorded, ModeSwitch, Page, RecordInstances, Refusal, ReleaseRecord,
+    ReportFormat, RollbackOpened, RollbackPlan, RollbackRequest, SetMode, StartBatch, TargetGroup,
 };
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -130,6 +130,14 @@ impl Gateway for Fake {
             release_id: ReleaseId::new("checkout@1.8.0").unwrap(),
             incident_id: None,
         })
+    }
+
+    async fn record_instances(
+        &self,
+        request: RecordInstances,
+    ) -> Result<InstancesRecorded, Refusal> {
+        let recorded = request.facts.instances.len();
+        Ok(InstancesRecorded { recorded })
     }
 
     async fn cancel_batch(&self, deployment: DeploymentId, n: u32) -> Result<BatchState, Refusal> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 
 /// Every route, with the token that opens it.
-const ROUTES: [(&str, &str, &str, &str); 28] = [
+const ROUTES: [(&str, &str, &str, &str); 29] = [
     (
         "POST",
         "/api/v1/webhook",
@@ -26,6 +26,12 @@ const ROUTES: [(&str, &str, &str, &str); 28] = [
         "/api/v1/deployments/D1/batches/1/cancel",
         "deploy",
         "",
+    ),
+    (
+        "POST",
+        "/api/v1/deployments/D1/instances",
+        "deploy",
+        r#"{"release_id":"checkout@1.8.0","env":"prod","instances":[]}"#,
     ),
     (
         "POST",
