@@ -7,6 +7,8 @@ mod ansible;
 mod kubernetes;
 mod packaging;
 mod records;
+mod scene;
+mod vmalert;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -4,55 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::scene::{Scene, TOKEN};
 use crate::support::eventually::eventually;
-use crate::support::gateway::Replica;
-use crate::support::process;
-
-/// A gateway over a directory, and somebody with a token for all of it.
-struct Scene {
-    folder: tempfile::TempDir,
-    gateway: Replica,
-    http: reqwest::Client,
-}
-
-impl Scene {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            "auth: {{tokens: [{{name: all, token: {{file: token}}, scopes: [read, deploy]}}]}}\n\
-             store: {{url: 'file:{}/store'}}\ntiming: {{catalog_refresh: 200ms}}\nservices:\n  checkout:\n    \
-             application: checkout\n    deploy: [{{pipeline: deploy-prod, env: prod, strategy: canary, \
-             release: '{{parameters.release_id}}'}}]\n",
-            folder.path().display()
-        );
-        std::fs::write(folder.path().join("token"), "let-me-in").unwrap();
-        std::fs::write(folder.path().join("backstop.yaml"), text).unwrap();
-        let gateway = Replica::start(&folder.path().join("backstop.yaml")).await;
-        Self {
-            folder,
-            gateway,
-            http: process::client().unwrap(),
-        }
-    }
-
-    /// Records one host of batch 1; status and answer.
-    async fn record(&self, host: Value) -> (u16, Value) {
-        let url = format!(
-            "http://{}/api/v1/deployments/E1/instances",
-            self.gateway.address
-        );
-        let body = json!({"release_id": "checkout@2", "env": "prod", "instances": [host]});
-        let asked = self.http.post(url).bearer_auth("let-me-in").json(&body);
-        let answer = asked.send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
-    }
-
-    fn links(&self, host: &str) -> usize {
-        let folder = format!("store/instances/checkout/prod/E1/{host}");
-        let links = std::fs::read_dir(self.folder.path().join(folder));
-        links.map_or(0, Iterator::count)
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_became_of_a_host_is_kept_once_and_can_be_read() {
@@ -79,7 +32,7 @@ async fn what_became_of_a_host_is_kept_once_and_can_be_read() {
         Duration::from_mins(1),
         "the host in the catalog",
         async || {
-            let asked = scene.http.get(&url).bearer_auth("let-me-in");
+            let asked = scene.http.get(&url).bearer_auth(TOKEN);
             let list: Value = asked.send().await.ok()?.json().await.ok()?;
             let one = list.pointer("/items/0")?.clone();
             (one["status"] == "rolled_back").then_some(one)
