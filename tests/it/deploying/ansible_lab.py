@@ -349,9 +349,9 @@ class Lab:
 
     def rollback_takes_the_batch_back(self):
         """To a release that is still on the hosts: nothing is fetched."""
-        first, _, _ = self.members()
+        first, second, _ = self.members()
         self.fetched.clear()
-        code, said = self.play("rollback.yml", "E3", self.release("1"), "--limit", ",".join(first))
+        code, said = self.play("rollback.yml", "E3", self.release("1"), "--limit", ",".join(first + second))
         want(code == 0, said[-3000:])
         want(not self.fetched, f"fetched {self.fetched}")
         for name in self.names:
