@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::core::Core;
 use super::holds::Held;
 use super::setup::Setup;
+use crate::config::Config;
 use crate::domain::alert::{Alert, AlertStatus, severity_rank};
 use crate::domain::context::Resolution;
 use crate::domain::decision::{Code, Decision};
@@ -113,7 +114,7 @@ pub(super) fn version(id: &crate::domain::id::ReleaseId, release: Option<&Releas
 }
 
 /// How values of an expression are written: seconds and bytes by the unit suffix of its metric
-/// names, a ratio where one rate is divided by another.
+/// names, a ratio where one rate is divided by another, or the name says so.
 pub(super) fn unit(expr: &str) -> &'static str {
     if expr.contains("_seconds")
         && !expr.contains("cpu_seconds")
@@ -122,7 +123,7 @@ pub(super) fn unit(expr: &str) -> &'static str {
         "seconds"
     } else if expr.contains("_bytes") {
         "bytes"
-    } else if expr.contains('/') {
+    } else if expr.contains('/') || expr.contains("_ratio") {
         "ratio"
     } else {
         ""
@@ -145,6 +146,41 @@ impl AlertLine {
     }
 }
 
+/// Links a message offers: the incident or the start page, and Spinnaker's.
+pub(super) fn links(
+    config: &Config,
+    incident: Option<&IncidentId>,
+    execution: Option<(&Plan, &ExecutionId)>,
+) -> Vec<Link> {
+    let mut links = Vec::new();
+    let mut add = |base: &url::Url, path: &str, text: &str| {
+        let url = format!("{}/{path}", base.as_str().trim_end_matches('/'));
+        links.push(Link {
+            text: text.to_owned(),
+            url,
+        });
+    };
+    if let Some(base) = &config.web.external_url {
+        match incident {
+            Some(id) => add(base, &format!("incidents/{id}"), Link::INCIDENT),
+            None => add(base, "", "Backstop"),
+        }
+    }
+    let deck = config
+        .spinnaker
+        .as_ref()
+        .and_then(|spinnaker| spinnaker.deck.as_ref());
+    if let (Some(deck), Some((plan, id))) = (deck, execution) {
+        let place = match plan.task {
+            Some(_) => "tasks",
+            None => "executions/details",
+        };
+        let path = format!("#/applications/{}/{place}/{id}", plan.application);
+        add(deck, &path, "Spinnaker");
+    }
+    links
+}
+
 impl Core {
     /// Links a message offers: the incident or the start page, and Spinnaker's.
     pub(super) fn links(
@@ -152,34 +188,7 @@ impl Core {
         incident: Option<&IncidentId>,
         execution: Option<(&Plan, &ExecutionId)>,
     ) -> Vec<Link> {
-        let mut links = Vec::new();
-        let mut add = |base: &url::Url, path: &str, text: &str| {
-            let url = format!("{}/{path}", base.as_str().trim_end_matches('/'));
-            links.push(Link {
-                text: text.to_owned(),
-                url,
-            });
-        };
-        if let Some(base) = &setup.config.web.external_url {
-            match incident {
-                Some(id) => add(base, &format!("incidents/{id}"), Link::INCIDENT),
-                None => add(base, "", "Backstop"),
-            }
-        }
-        let deck = setup
-            .config
-            .spinnaker
-            .as_ref()
-            .and_then(|spinnaker| spinnaker.deck.as_ref());
-        if let (Some(deck), Some((plan, id))) = (deck, execution) {
-            let place = match plan.task {
-                Some(_) => "tasks",
-                None => "executions/details",
-            };
-            let path = format!("#/applications/{}/{place}/{id}", plan.application);
-            add(deck, &path, "Spinnaker");
-        }
-        links
+        links(&setup.config, incident, execution)
     }
 
     /// What a hold says to people.

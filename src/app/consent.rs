@@ -13,11 +13,12 @@ use super::core::Core;
 use super::holds::{Held, OpenHold};
 use super::setup::Setup;
 use crate::act::approvals::{self, Replied, Reply};
-use crate::domain::decision::{Consent, Decision, Scope};
+use crate::config::channel::Locale;
+use crate::domain::decision::{Code, Consent, Decision, Scope};
 use crate::domain::evidence::Verify;
 use crate::domain::id::{ApprovalId, ChannelName, LaneName};
 use crate::domain::lane::{Approval, Asked, Settled, newest_approval};
-use crate::domain::notice::{Link, Message, Notice, NoticeKind};
+use crate::domain::notice::{Happened, Link, Message, Notice, NoticeKind};
 use crate::domain::policy::Expiry;
 use crate::notify::Delivery;
 use crate::store::{StoreError, keys};
@@ -144,10 +145,18 @@ impl Core {
             notice.metric = Some(metric(&measured.expr, None, Some(measured.value)));
         }
         if let Some(told) = &mut notice.decision {
-            told.why = words(approval);
+            if !approval.is_open() {
+                told.why = settled(approval);
+                told.code = Code::Unstated;
+            }
             told.target = Some(asked.target.clone());
             told.scope = Some(asked.scope.to_string());
         }
+        notice.happened = approval.is_open().then(|| Happened::Asked {
+            question: approval.id.to_string(),
+            until: asked.expires,
+            then_done: asked.then == Expiry::Rollback,
+        });
         notice
     }
 
@@ -281,28 +290,18 @@ fn link(setup: &Setup, approval: &Approval, channel: &ChannelName) -> Option<Lin
     let key = setup.config.auth.as_ref()?.signing_key.as_ref()?;
     let name = format!("{}~{channel}", approval.id);
     let signed = Signer::new(key.clone()).sign(Purpose::Approve, &name, approval.asked.expires);
+    let channel = setup.config.channels.get(channel);
+    let lang = match channel.map(|channel| channel.settings.locale) {
+        Some(Locale::ZhCn) => "?lang=zh-CN",
+        Some(Locale::En) | None => "",
+    };
     Some(Link {
         text: Link::APPROVE.to_owned(),
-        url: format!("{}/approve/{signed}", base.as_str().trim_end_matches('/')),
+        url: format!(
+            "{}/approve/{signed}{lang}",
+            base.as_str().trim_end_matches('/')
+        ),
     })
-}
-
-fn words(approval: &Approval) -> String {
-    let asked = &approval.asked;
-    match &approval.outcome {
-        Settled::Open => {
-            let silence = match asked.then {
-                Expiry::Hold => "then it stays held",
-                Expiry::Rollback => "then it is done all the same",
-            };
-            let until = asked.expires.strftime("%Y-%m-%d %H:%M:%S UTC");
-            format!(
-                "a person must agree until {until}, {silence}; without the link: backstop rollback approve {id} --reason TEXT",
-                id = approval.id
-            )
-        }
-        _ => settled(approval),
-    }
 }
 
 fn settled(approval: &Approval) -> String {

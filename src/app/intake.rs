@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::audience::audience_of;
 use super::core::Core;
 use super::holds::Held;
 use super::judge::{Gather, Judgement, Occasion};
@@ -16,7 +15,8 @@ use super::setup::Setup;
 use super::spent::without_room;
 use super::tell::{Part, channels_for};
 use crate::act::engine::{OpenOutcome, covered_by};
-use crate::domain::alert::{AlertGroup, Fingerprint, Source};
+use crate::config::Config;
+use crate::domain::alert::{Alert, AlertGroup, Fingerprint, Source};
 use crate::domain::context::Resolution;
 use crate::domain::decision::Verdict;
 use crate::domain::id::{ChannelName, IncidentId, LaneName};
@@ -165,12 +165,7 @@ impl Core {
         }
         let mut parts = Vec::new();
         for mut judgement in judgements {
-            if judgement.names_nobody && !group.route_labels.is_empty() {
-                let alerts = judgement.alerts.iter().map(|open| &*open.alert);
-                let resolution = &judgement.resolution;
-                judgement.channels =
-                    audience_of(&setup.config, None, resolution, alerts, &group.route_labels);
-            }
+            judgement.route(&setup.config, group);
             let of_group = judgement.alerts.iter().map(|open| open.alert.fingerprint);
             let thread = thread_of(&threads, of_group, group);
             let settled = self.settle(&mut judgement, &thread, occasion).await;
@@ -180,12 +175,13 @@ impl Core {
             }
             parts.push(part_of(group, &observation, judgement, thread));
         }
-        parts.extend(Self::ended_parts(
-            setup,
+        let services = &setup.config.services;
+        parts.extend(ended_parts(
+            &setup.config,
             group,
             &observation,
-            &view,
-            &threads,
+            |alert| crate::enrich::ladder::resolve(alert, &view, services),
+            |alert| thread_of(&threads, [alert.fingerprint], group),
         ));
         if group.source == Source::Vmalert && !setup.config.sources.vmalert_notify {
             return taken;
@@ -351,52 +347,48 @@ impl Core {
             OpenOutcome::Unknown => Err(unknown("nobody can tell whether the incident is open")),
         }
     }
+}
 
-    /// Alerts that ended, by what they accused.
-    fn ended_parts<'a>(
-        setup: &Setup,
-        group: &'a AlertGroup,
-        observation: &Observation,
-        view: &crate::enrich::catalog::View,
-        threads: &BTreeMap<Fingerprint, String>,
-    ) -> Vec<Part<'a>> {
-        let mut parts: Vec<Part<'a>> = Vec::new();
-        for seen in &observation.seen {
-            let Some(alert) = group
-                .alerts
-                .get(seen.index)
-                .filter(|alert| !alert.is_firing())
-            else {
-                continue;
-            };
-            let Some(fact) = &seen.fact else { continue };
-            let resolution = crate::enrich::ladder::resolve(alert, view, &setup.config.services);
-            let channels = channels_for(setup, alert, &resolution, &group.route_labels);
-            let deployment = |resolution: &Resolution| {
-                resolution
-                    .context()
-                    .map(|context| context.deployment.id.clone())
-            };
-            let same = parts.iter_mut().find(|part| {
-                deployment(&part.resolution) == deployment(&resolution) && part.channels == channels
-            });
-            match same {
-                Some(part) => {
-                    part.alerts.push(alert);
-                    part.covers.insert(fact.clone());
-                }
-                None => parts.push(Part {
-                    resolution,
-                    decision: None,
-                    channels,
-                    alerts: vec![alert],
-                    covers: [fact.clone()].into(),
-                    thread: thread_of(threads, [alert.fingerprint], group),
-                }),
+/// Alerts that ended, by what they accused; `thread` is where an alert was told first.
+pub(super) fn ended_parts<'a>(
+    config: &Config,
+    group: &'a AlertGroup,
+    observation: &Observation,
+    resolve: impl Fn(&Alert) -> Resolution,
+    thread: impl Fn(&Alert) -> String,
+) -> Vec<Part<'a>> {
+    let deployment = |resolution: &Resolution| {
+        let context = resolution.context();
+        context.map(|context| context.deployment.id.clone())
+    };
+    let mut parts: Vec<Part<'a>> = Vec::new();
+    for seen in &observation.seen {
+        let over = |alert: &&Alert| !alert.is_firing();
+        let Some(alert) = group.alerts.get(seen.index).filter(over) else {
+            continue;
+        };
+        let Some(fact) = &seen.fact else { continue };
+        let resolution = resolve(alert);
+        let channels = channels_for(config, alert, &resolution, &group.route_labels);
+        let same = parts.iter_mut().find(|part| {
+            deployment(&part.resolution) == deployment(&resolution) && part.channels == channels
+        });
+        match same {
+            Some(part) => {
+                part.alerts.push(alert);
+                part.covers.insert(fact.clone());
             }
+            None => parts.push(Part {
+                resolution,
+                decision: None,
+                channels,
+                alerts: vec![alert],
+                covers: [fact.clone()].into(),
+                thread: thread(alert),
+            }),
         }
-        parts
     }
+    parts
 }
 
 /// Tells the group's own alerts, and open ones that may stand in the same accusation: those of
@@ -418,7 +410,7 @@ pub(crate) fn related(group: &AlertGroup) -> impl Fn(&Open) -> bool {
 }
 
 /// The share of a judgement in a group's message.
-fn part_of<'a>(
+pub(super) fn part_of<'a>(
     group: &'a AlertGroup,
     observation: &Observation,
     judgement: Judgement,

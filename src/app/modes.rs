@@ -74,6 +74,14 @@ impl ModeStore {
         self.read.try_get_with((), load).await
     }
 
+    /// The switches of the mode file, where one is configured.
+    pub(crate) async fn of_file(&self, config: &Config, now: Timestamp) -> Arc<Vec<ModeSwitch>> {
+        match &config.mode_file {
+            Some(path) => self.file.switches(path, now).await,
+            None => Arc::default(),
+        }
+    }
+
     async fn fold(&self) -> Result<(u64, Vec<ModeSwitch>), StoreError> {
         let history = history(&self.store).await?;
         let next = history.len() as u64 + 1;
@@ -106,15 +114,8 @@ impl Core {
     }
 
     async fn file_switches(&self, setup: &Setup) -> Arc<Vec<ModeSwitch>> {
-        match &setup.config.mode_file {
-            Some(path) => {
-                self.modes
-                    .file
-                    .switches(path, self.ground.clock.now())
-                    .await
-            }
-            None => Arc::default(),
-        }
+        let now = self.ground.clock.now();
+        self.modes.of_file(&setup.config, now).await
     }
 
     /// Every mode that applies to a service and env beside its policy's.

@@ -1,22 +1,28 @@
 //! Charts: drawn once per accusation and minute, kept in the store, shown by signed address.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use moka::future::Cache;
+use tokio::task::JoinHandle;
 
 use super::compose;
 use super::core::Core;
+use super::look::Look;
 use super::setup::Setup;
-use crate::chart::{self, Chart, Fonts, Mark, MarkKind, Series, Theme, Unit};
+use crate::chart::{self, Chart, Fonts, Mark, MarkKind, Series, Unit};
+use crate::config::Config;
 use crate::domain::alert::Alert;
 use crate::domain::clock;
 use crate::domain::context::Context;
 use crate::domain::deployment::Batch;
 use crate::domain::notice::{ChartRef, Metric};
+use crate::enrich::catalog::View;
 use crate::enrich::chart::{ChartData, ChartLine, ChartSource, Role};
+use crate::enrich::evidence::Prober;
 use crate::store::keys;
 use crate::web::signed::{Purpose, Signer};
 
@@ -31,26 +37,39 @@ const CACHED: u64 = 200;
 /// How long a chart's signed address works: chats are read later.
 pub(super) const LINK_LIFETIME: Duration = Duration::from_hours(30 * 24);
 
-/// A chart as it was drawn.
+/// A chart as it was drawn for one look.
 #[derive(Debug, Clone)]
 struct Drawn {
     id: String,
     png: Bytes,
-    alt: String,
-    latest: Option<f64>,
+    measured: Arc<Measured>,
+}
+
+/// What a chart shows, whatever it looks like.
+#[derive(Debug)]
+pub(super) struct Measured {
+    chart: Chart,
+    /// The newest value of the worst series: of the accused where somebody is.
+    pub(super) latest: Option<f64>,
 }
 
 /// The chart room's memory.
 #[derive(Debug)]
 pub(super) struct Pictures {
     fonts: Fonts,
-    drawn: Cache<String, Arc<Drawn>>,
+    /// Asked once, whatever the channels' looks.
+    measured: Cache<String, Arc<Measured>>,
+    drawn: Cache<(String, Look), Arc<Drawn>>,
 }
 
 impl Pictures {
     pub(super) fn new(fonts: Fonts) -> Self {
         Self {
             fonts,
+            measured: Cache::builder()
+                .max_capacity(CACHED)
+                .time_to_live(KEEP)
+                .build(),
             drawn: Cache::builder()
                 .max_capacity(CACHED)
                 .time_to_live(KEEP)
@@ -60,7 +79,7 @@ impl Pictures {
 }
 
 /// What a message shows of the metric.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Shown {
     pub(super) metric: Option<Metric>,
     pub(super) chart: Option<ChartRef>,
@@ -68,63 +87,145 @@ pub(super) struct Shown {
     pub(super) png: Option<Bytes>,
 }
 
+impl Shown {
+    pub(super) const NO_STORE: &str = "no metrics store is configured";
+    pub(super) const NO_EXPRESSION: &str = "the alert's expression is not known";
+
+    pub(super) fn without(why: &str) -> Self {
+        Self {
+            missing: Some(why.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// What is known before anything is measured.
+    pub(super) fn measuring(source: &ChartSource) -> Self {
+        let threshold = source.threshold.map(|(_, line)| line);
+        Self {
+            metric: Some(compose::metric(&source.expr, threshold, None)),
+            ..Self::default()
+        }
+    }
+
+    /// Adds what was measured and drawn; the chart's id, and its address if it has one.
+    pub(super) fn fill(
+        &mut self,
+        look: &Look,
+        measured: &Measured,
+        (id, url): (String, Option<String>),
+        png: Bytes,
+    ) {
+        if let Some(metric) = &mut self.metric {
+            metric.value = measured.latest;
+        }
+        let alt = look.alt(&measured.chart, measured.latest);
+        self.chart = Some(ChartRef { id, alt, url });
+        self.png = Some(png);
+    }
+}
+
+/// Asks for everything a chart of `alert` shows until `now`.
+///
+/// # Errors
+/// Why the metrics store gave no whole answer, in words.
+pub(super) async fn measure(
+    prober: &Prober,
+    view: &View,
+    alert: &Alert,
+    context: Option<&Context>,
+    source: &ChartSource,
+    now: jiff::Timestamp,
+) -> Result<Arc<Measured>, String> {
+    let from = clock::before(now, window(context, now));
+    let accused = context.map(|context| (context, view));
+    let data = prober.chart(source, accused, from, now).await;
+    let data = data.map_err(|error| format!("the metrics store gave no answer: {error}"))?;
+    let latest = data
+        .lines
+        .first()
+        .and_then(|line| line.points.last())
+        .map(|(_, value)| *value);
+    let chart = chart_of(alert.name(), context, source, data, (from, now));
+    Ok(Arc::new(Measured { chart, latest }))
+}
+
+/// Draws what was measured, off the threads that answer.
+///
+/// # Errors
+/// When it can't be drawn.
+pub(super) async fn paint(
+    measured: &Measured,
+    look: &Look,
+    fonts: &Fonts,
+) -> Result<Bytes, String> {
+    let (chart, fonts) = (look.dress(measured.chart.clone()), fonts.clone());
+    let png = tokio::task::spawn_blocking(move || chart::render(&chart, &fonts)).await;
+    let png = png
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+    Ok(Bytes::from(png))
+}
+
 impl Core {
-    /// The metric of an alert, and its chart when it is ready within `patience`. Text never waits
-    /// longer: what is missing is said.
+    /// The metric of an alert, and its chart in each of `looks` when it is ready within `patience`.
+    /// Text never waits longer: what is missing is said.
     pub(super) async fn picture(
         self: &Arc<Self>,
         setup: &Arc<Setup>,
         alert: &Alert,
         context: Option<&Context>,
+        looks: BTreeSet<Look>,
         patience: Duration,
-    ) -> Shown {
+    ) -> BTreeMap<Look, Shown> {
+        let all = |shown: Shown| {
+            looks
+                .iter()
+                .map(|look| (look.clone(), shown.clone()))
+                .collect()
+        };
         if setup.config.metrics.is_none() {
-            return Shown {
-                missing: Some("no metrics store is configured".to_owned()),
-                ..Shown::default()
-            };
+            return all(Shown::without(Shown::NO_STORE));
         }
         let Ok(Some(source)) =
             tokio::time::timeout(patience, setup.prober.chart_source(alert)).await
         else {
-            return Shown {
-                missing: Some("the alert's expression is not known".to_owned()),
-                ..Shown::default()
-            };
+            return all(Shown::without(Shown::NO_EXPRESSION));
         };
-        let threshold = source.threshold.map(|(_, line)| line);
-        let mut shown = Shown {
-            metric: Some(compose::metric(&source.expr, threshold, None)),
-            ..Shown::default()
-        };
-        // Drawing goes on when patience ends: the next message has it.
-        let (core, setup_, alert, context) = (
-            Arc::clone(self),
-            Arc::clone(setup),
-            alert.clone(),
-            context.cloned(),
-        );
-        let drawing = self
-            .ground
-            .tasks
-            .spawn(async move { core.drawn(&setup_, &alert, context, source).await });
-        match tokio::time::timeout(patience, drawing).await {
-            Ok(Ok(Ok(drawn))) => {
-                if let Some(metric) = &mut shown.metric {
-                    metric.value = drawn.latest;
+        let shown = looks.iter().map(async |look| {
+            let drawing = self.drawing(setup, alert, context, &source, look);
+            let mut shown = Shown::measuring(&source);
+            match tokio::time::timeout(patience, drawing).await {
+                Ok(Ok(Ok(drawn))) => {
+                    let url = self.chart_url(setup, &drawn.id);
+                    let reference = (drawn.id.clone(), url);
+                    shown.fill(look, &drawn.measured, reference, drawn.png.clone());
                 }
-                shown.chart = Some(ChartRef {
-                    id: drawn.id.clone(),
-                    alt: drawn.alt.clone(),
-                    url: self.chart_url(setup, &drawn.id),
-                });
-                shown.png = Some(drawn.png.clone());
+                Ok(Ok(Err(why))) => shown.missing = Some(why),
+                Ok(Err(panicked)) => shown.missing = Some(format!("drawing failed: {panicked}")),
+                Err(_) => shown.missing = Some("the chart was not ready in time".to_owned()),
             }
-            Ok(Ok(Err(why))) => shown.missing = Some(why),
-            Ok(Err(panicked)) => shown.missing = Some(format!("drawing failed: {panicked}")),
-            Err(_) => shown.missing = Some("the chart was not ready in time".to_owned()),
-        }
-        shown
+            (look.clone(), shown)
+        });
+        join_all(shown).await.into_iter().collect()
+    }
+
+    /// Draws on a task of its own: when patience ends it goes on, and the next message has it.
+    fn drawing(
+        self: &Arc<Self>,
+        setup: &Arc<Setup>,
+        alert: &Alert,
+        context: Option<&Context>,
+        source: &ChartSource,
+        look: &Look,
+    ) -> JoinHandle<Result<Arc<Drawn>, String>> {
+        let (core, setup) = (Arc::clone(self), Arc::clone(setup));
+        let (alert, context) = (alert.clone(), context.cloned());
+        let (source, look) = (source.clone(), look.clone());
+        let draw = async move {
+            let context = context.as_ref();
+            core.drawn(&setup, &alert, context, &source, look).await
+        };
+        self.ground.tasks.spawn(draw)
     }
 
     /// Draws once for all who ask at the same time.
@@ -132,49 +233,29 @@ impl Core {
         &self,
         setup: &Setup,
         alert: &Alert,
-        context: Option<Context>,
-        source: ChartSource,
-    ) -> Result<Arc<Drawn>, String> {
-        let accused = context
-            .as_ref()
-            .map(|context| (&context.deployment.id, &context.batches));
-        let key = format!("{}|{}|{accused:?}", source.drawn, alert.name());
-        let draw = self.draw(setup, alert, context.as_ref(), &source);
-        self.pictures
-            .drawn
-            .try_get_with(key, draw)
-            .await
-            .map_err(|why: Arc<String>| why.to_string())
-    }
-
-    async fn draw(
-        &self,
-        setup: &Setup,
-        alert: &Alert,
         context: Option<&Context>,
         source: &ChartSource,
+        look: Look,
     ) -> Result<Arc<Drawn>, String> {
-        let now = self.ground.clock.now();
-        let from = clock::before(now, window(context, now));
-        let view = self.catalog.view();
-        let data = setup
-            .prober
-            .chart(source, context.map(|context| (context, &view)), from, now)
-            .await;
-        let data = data.map_err(|error| format!("the metrics store gave no answer: {error}"))?;
-        let latest = data
-            .lines
-            .first()
-            .and_then(|line| line.points.last())
-            .map(|(_, value)| *value);
-        let chart = chart_of(alert.name(), context, source, data, (from, now));
-        let alt = alt(&chart, latest);
-        let fonts = self.pictures.fonts.clone();
-        let png = tokio::task::spawn_blocking(move || chart::render(&chart, &fonts)).await;
-        let png = png
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())?;
-        let png = Bytes::from(png);
+        let accused = context.map(|context| (&context.deployment.id, &context.batches));
+        let key = format!("{}|{}|{accused:?}", source.drawn, alert.name());
+        let draw = async {
+            let now = self.ground.clock.now();
+            let view = self.catalog.view();
+            let asked = measure(&setup.prober, &view, alert, context, source, now);
+            let measured = self.pictures.measured.try_get_with(key.clone(), asked);
+            let measured = measured.await.map_err(|why| why.to_string())?;
+            self.draw(measured, &look).await
+        };
+        let drawn = self
+            .pictures
+            .drawn
+            .try_get_with((key.clone(), look.clone()), draw);
+        drawn.await.map_err(|why: Arc<String>| why.to_string())
+    }
+
+    async fn draw(&self, measured: Arc<Measured>, look: &Look) -> Result<Arc<Drawn>, String> {
+        let png = paint(&measured, look, &self.pictures.fonts).await?;
         let id = uuid::Uuid::now_v7().simple().to_string();
         // In the store before any message names it; a message carries its own copy all the same.
         if let Err(error) = self
@@ -185,12 +266,7 @@ impl Core {
         {
             tracing::warn!("a chart could not be kept: {error}");
         }
-        Ok(Arc::new(Drawn {
-            id,
-            png,
-            alt,
-            latest,
-        }))
+        Ok(Arc::new(Drawn { id, png, measured }))
     }
 
     /// The picture of a report's snapshot; None when it can't be drawn.
@@ -212,15 +288,18 @@ impl Core {
 
     /// A chart's signed address, when we have one for the outside.
     pub(super) fn chart_url(&self, setup: &Setup, id: &str) -> Option<String> {
-        let base = setup.config.web.external_url.as_ref()?;
-        let key = setup.config.auth.as_ref()?.signing_key.as_ref()?;
-        let expires = clock::after(self.ground.clock.now(), LINK_LIFETIME);
-        let signed = Signer::new(key.clone()).sign(Purpose::Chart, id, expires);
-        Some(format!(
-            "{}/charts/{signed}.png",
-            base.as_str().trim_end_matches('/')
-        ))
+        chart_url(&setup.config, id, self.ground.clock.now())
     }
+}
+
+/// A chart's signed address, when there is one for the outside.
+pub(super) fn chart_url(config: &Config, id: &str, now: jiff::Timestamp) -> Option<String> {
+    let base = config.web.external_url.as_ref()?;
+    let key = config.auth.as_ref()?.signing_key.as_ref()?;
+    let expires = clock::after(now, LINK_LIFETIME);
+    let signed = Signer::new(key.clone()).sign(Purpose::Chart, id, expires);
+    let base = base.as_str().trim_end_matches('/');
+    Some(format!("{base}/charts/{signed}.png"))
 }
 
 /// How much of the past a chart shows.
@@ -261,7 +340,7 @@ fn chart_of(
         from,
         to,
         time_zone: jiff::tz::TimeZone::UTC,
-        theme: Theme::Light,
+        theme: chart::Theme::Light,
         locale: chart::Locale::En,
         size: Chart::DEFAULT_SIZE,
     }
@@ -293,28 +372,10 @@ fn marks(context: &Context) -> Vec<Mark> {
         let at = batch.started_at?;
         seen.insert(at).then(|| Mark {
             at,
-            label: format!("batch {}", batch.n),
+            label: batch.n.to_string(),
             kind: MarkKind::Batch,
         })
     });
     let batches: Vec<Mark> = batches.collect();
     release.into_iter().chain(batches).collect()
-}
-
-/// The picture in words.
-fn alt(chart: &Chart, latest: Option<f64>) -> String {
-    let accused = chart
-        .series
-        .iter()
-        .filter(|series| series.role == chart::Role::Accused)
-        .count();
-    let now = latest.map_or("no data".to_owned(), |value| chart.unit.format(value));
-    let line = chart.threshold.map_or(String::new(), |line| {
-        format!(", threshold {}", chart.unit.format(line))
-    });
-    format!(
-        "{}: now {now}{line}; {accused} accused series of {}",
-        chart.title,
-        chart.series.len()
-    )
 }

@@ -20,8 +20,8 @@ use crate::config::{RollbackPipeline, Way};
 use crate::decide::Switches;
 use crate::domain::decision::{Guard, Outcome as Found, Scope};
 use crate::domain::id::{ExecutionId, Host};
-use crate::domain::lane::{Incident, Origin, Plan, Task};
-use crate::domain::notice::{Execution, Notice, NoticeKind};
+use crate::domain::lane::{Ending, Incident, Origin, Plan, Task};
+use crate::domain::notice::{Execution, Happened, Notice, NoticeKind};
 use crate::domain::policy::Mode;
 use crate::domain::record::Cause;
 use crate::enrich::evidence::RecoveryAnswer;
@@ -393,15 +393,15 @@ impl Core {
         };
         let mut notice = self.incident_notice(setup, incident, kind);
         let detail = match followup {
-            Followup::Started { attempt } => Some(format!("attempt {attempt}")),
+            Followup::Started { .. } | Followup::Report { .. } => None,
             Followup::Finished => incident
                 .finished
                 .as_ref()
                 .map(|finished| finished.detail.clone()),
             Followup::Recovery => incident.recovery.as_ref().map(|(_, words)| words.clone()),
-            Followup::Report { revision } => Some(format!("revision {revision}")),
             Followup::Page(page) => Some(Page::why(page).to_owned()),
         };
+        notice.happened = happened(followup, incident);
         if let Followup::Page(_) = followup {
             "critical".clone_into(&mut notice.severity);
         }
@@ -417,12 +417,39 @@ impl Core {
             }
         }
         if let Followup::Recovery = followup
-            && let Some((crate::domain::lane::Ending::Recovered, _)) = &incident.recovery
+            && let Some((Ending::Recovered, _)) = &incident.recovery
         {
             notice.status = crate::domain::alert::AlertStatus::Resolved;
         }
         notice
     }
+}
+
+/// What a follow-up tells beside its kind.
+fn happened(followup: &Followup, incident: &Incident) -> Option<Happened> {
+    Some(match followup {
+        Followup::Started { attempt } => Happened::Attempt(*attempt),
+        Followup::Report { revision } => Happened::Revision(*revision),
+        Followup::Finished => return None,
+        Followup::Recovery => match incident.recovery.as_ref()?.0 {
+            Ending::Recovered => Happened::Recovered,
+            Ending::StillBad => Happened::StillBad,
+            _ => Happened::Unverified,
+        },
+        Followup::Page(page) => match page {
+            Page::CantStop(_) => Happened::CantStop,
+            Page::Spinnaker(_) => Happened::Spinnaker,
+            Page::Unknown(_) => Happened::Unknown,
+            Page::Held(_) => Happened::Held,
+            Page::Withdrawn(_) => Happened::Withdrawn,
+            Page::NotSent(_) => Happened::NotSent,
+            Page::StillRunning(_) => Happened::StillRunning,
+            Page::Waits(_) => Happened::Waits,
+            Page::Unchecked(_) => Happened::Unchecked,
+            Page::Failed(_) => Happened::Failed,
+            Page::NotRecovered(_) => Happened::NotRecovered,
+        },
+    })
 }
 
 /// Spinnaker as configured now; a reload may change it under the engine.

@@ -8,11 +8,46 @@
 use super::core::Core;
 use super::setup::Setup;
 use crate::act::budget::{BudgetView, Grant};
+use crate::act::lane::LaneStore;
 use crate::domain::clock;
 use crate::domain::decision::{Code, Decision, Guard, Outcome};
 use crate::domain::id::Service;
 use crate::domain::lane::Origin;
 use crate::domain::notice::{Notice, NoticeKind};
+
+/// `granted`, and the open incidents that will want a grant.
+///
+/// # Errors
+/// Why it can't be told, in words.
+pub(super) async fn with_wanted(
+    lanes: &LaneStore,
+    mut granted: BudgetView,
+) -> Result<BudgetView, String> {
+    let told = |error: crate::store::StoreError| error.to_string();
+    let unfinished = lanes.unfinished().await.map_err(told)?;
+    if let Some((lane, why)) = unfinished.unreadable.first() {
+        return Err(format!("lane `{lane}` can't be read: {why}"));
+    }
+    for id in unfinished.open {
+        let Some((lane, _)) = id.parts() else {
+            continue;
+        };
+        let state = lanes.as_read(&lane).await;
+        let Some(incident) = state.incident(&id) else {
+            continue;
+        };
+        let automatic = matches!(incident.opened.origin, Origin::Automatic);
+        if automatic && !granted.grants.iter().any(|grant| grant.incident == id) {
+            granted.grants.push(Grant {
+                incident: id,
+                service: incident.opened.service.clone(),
+                escalation: false,
+                at: incident.opened_at,
+            });
+        }
+    }
+    Ok(granted)
+}
 
 impl Core {
     /// The grants that count, and the open incidents that will want one.
@@ -22,30 +57,8 @@ impl Core {
     pub(super) async fn granted(&self) -> Result<BudgetView, String> {
         let engine = self.engine().ok_or("still starting")?;
         let told = |error: crate::store::StoreError| error.to_string();
-        let mut granted = engine.budget().await.map_err(told)?;
-        let unfinished = self.lanes.unfinished().await.map_err(told)?;
-        if let Some((lane, why)) = unfinished.unreadable.first() {
-            return Err(format!("lane `{lane}` can't be read: {why}"));
-        }
-        for id in unfinished.open {
-            let Some((lane, _)) = id.parts() else {
-                continue;
-            };
-            let state = self.lanes.as_read(&lane).await;
-            let Some(incident) = state.incident(&id) else {
-                continue;
-            };
-            let automatic = matches!(incident.opened.origin, Origin::Automatic);
-            if automatic && !granted.grants.iter().any(|grant| grant.incident == id) {
-                granted.grants.push(Grant {
-                    incident: id,
-                    service: incident.opened.service.clone(),
-                    escalation: false,
-                    at: incident.opened_at,
-                });
-            }
-        }
-        Ok(granted)
+        let granted = engine.budget().await.map_err(told)?;
+        with_wanted(&self.lanes, granted).await
     }
 
     /// Why one more rollback does not fit into the budget of all services; None: it does.

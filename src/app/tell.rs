@@ -1,16 +1,21 @@
 //! Messages of a delivery, and of what goes on without one: composed once, told to each channel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::join_all;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::audience::audience_of;
 use super::compose;
 use super::core::Core;
+use super::look::Look;
+use super::picture::Shown;
 use super::setup::Setup;
+use crate::config::Config;
 use crate::decide;
 use crate::domain::alert::{Alert, AlertGroup, AlertStatus, Labels};
 use crate::domain::context::{Context, Resolution};
@@ -78,52 +83,53 @@ impl Core {
         if news.is_empty() || part.covers.is_empty() {
             return deliveries;
         }
-        let (notice, png) = self.notice_of(setup, group, &part, deadline).await;
+        let looks = news
+            .iter()
+            .filter_map(|name| look_of(setup, name))
+            .collect();
+        let worded = self.notices_of(setup, group, &part, looks, deadline).await;
         let patience = deadline
             .saturating_duration_since(Instant::now())
             .saturating_sub(MARGIN);
-        let sends = news.into_iter().map(|channel| {
+        let sends = news.into_iter().filter_map(|channel| {
+            let (notice, png) = worded.get(&look_of(setup, channel)?)?;
             let message = Message {
                 channel: channel.clone(),
                 notice: notice.clone(),
                 covers: part.covers.clone(),
             };
-            setup.notify.tell(message, png.clone(), patience)
+            Some(setup.notify.tell(message, png.clone(), patience))
         });
         deliveries.extend(join_all(sends).await);
         deliveries
     }
 
-    async fn notice_of(
+    /// The notice of a part, with the chart as each of `looks` wants it.
+    async fn notices_of(
         self: &Arc<Self>,
         setup: &Arc<Setup>,
         group: &AlertGroup,
         part: &Part<'_>,
+        looks: BTreeSet<Look>,
         deadline: Instant,
-    ) -> (Notice, Option<bytes::Bytes>) {
+    ) -> BTreeMap<Look, (Notice, Option<Bytes>)> {
         let now = self.ground.clock.now();
-        let mut notice = Notice::blank(NoticeKind::Alert, &part.thread, "", now);
-        compose::with_alerts(&mut notice, part.alerts.iter().copied());
-        compose::with_resolution(&mut notice, &part.resolution, now);
-        notice.truncated = group.truncated;
-        notice.route_labels.clone_from(&group.route_labels);
-        let mut png = None;
-        if let Some(first) = part.alerts.first() {
-            let half = deadline.saturating_duration_since(Instant::now()) / 2;
-            let patience = setup.config.timing.chart_deadline.min(half);
-            let shown = self
-                .picture(setup, first, part.resolution.context(), patience)
-                .await;
-            notice.metric = shown.metric;
-            notice.chart = shown.chart;
-            notice.chart_missing = shown.missing;
-            png = shown.png;
-        }
-        if let Some(decision) = &part.decision {
-            compose::with_decision(&mut notice, decision);
-        }
-        notice.links = Self::links(setup, notice.incident.as_ref(), None);
-        (notice, png)
+        let half = deadline.saturating_duration_since(Instant::now()) / 2;
+        let patience = setup.config.timing.chart_deadline.min(half);
+        let shown = match part.alerts.first() {
+            Some(first) => {
+                let context = part.resolution.context();
+                self.picture(setup, first, context, looks, patience).await
+            }
+            None => looks
+                .into_iter()
+                .map(|look| (look, Shown::default()))
+                .collect(),
+        };
+        shown
+            .into_iter()
+            .map(|(look, shown)| (look, notice_of(&setup.config, group, part, shown, now)))
+            .collect()
     }
 
     /// An episode ended because nobody vouched for it any more: people who heard of it hear that.
@@ -138,16 +144,17 @@ impl Core {
         compose::with_alerts(&mut notice, [&alert]);
         compose::with_resolution(&mut notice, &resolution, now);
         notice.chart_missing = Some("the sender went silent".to_owned());
-        let channels: Vec<ChannelName> = channels_for(&setup, &alert, &resolution, &Labels::new())
-            .into_iter()
-            .filter(|name| {
-                setup
-                    .config
-                    .channels
-                    .get(name)
-                    .is_some_and(|channel| channel.send_resolved)
-            })
-            .collect();
+        let channels: Vec<ChannelName> =
+            channels_for(&setup.config, &alert, &resolution, &Labels::new())
+                .into_iter()
+                .filter(|name| {
+                    setup
+                        .config
+                        .channels
+                        .get(name)
+                        .is_some_and(|channel| channel.send_resolved)
+                })
+                .collect();
         self.tell_all(&setup, &channels, notice, &expiry.fact).await;
     }
 
@@ -224,20 +231,48 @@ impl Core {
     }
 }
 
+/// How a channel wants its charts; None: there is no such channel.
+fn look_of(setup: &Setup, name: &ChannelName) -> Option<Look> {
+    setup.config.channels.get(name).map(Look::of)
+}
+
+/// The facts of a part's message, and its chart's bytes.
+pub(super) fn notice_of(
+    config: &Config,
+    group: &AlertGroup,
+    part: &Part<'_>,
+    shown: Shown,
+    now: Timestamp,
+) -> (Notice, Option<Bytes>) {
+    let mut notice = Notice::blank(NoticeKind::Alert, &part.thread, "", now);
+    compose::with_alerts(&mut notice, part.alerts.iter().copied());
+    compose::with_resolution(&mut notice, &part.resolution, now);
+    notice.truncated = group.truncated;
+    notice.route_labels.clone_from(&group.route_labels);
+    notice.metric = shown.metric;
+    notice.chart = shown.chart;
+    notice.chart_missing = shown.missing;
+    if let Some(decision) = &part.decision {
+        compose::with_decision(&mut notice, decision);
+    }
+    notice.links = compose::links(config, notice.incident.as_ref(), None);
+    (notice, shown.png)
+}
+
 /// Who was told that this alert fires, and so hears that it ended.
 pub(super) fn channels_for(
-    setup: &Setup,
+    config: &Config,
     alert: &Alert,
     resolution: &Resolution,
     route_labels: &Labels,
 ) -> Vec<ChannelName> {
     let policy = resolution
         .service()
-        .and_then(|service| decide::policy_for(&setup.config.policies, service));
+        .and_then(|service| decide::policy_for(&config.policies, service));
     let phase = resolution
         .context()
         .map(|context: &Context| context.deployment.phase(alert.starts_at));
     let rule = policy.and_then(|policy| decide::select_rule(policy, &alert.labels, phase));
     let alerts = std::iter::once(alert);
-    audience_of(&setup.config, rule, resolution, alerts, route_labels)
+    audience_of(config, rule, resolution, alerts, route_labels)
 }

@@ -77,7 +77,8 @@ impl<'a> Picture<'a> {
             .map(|(_, label)| letters.width(label, SMALL))
             .fold(0.0, f32::max);
         let bare = Layout::new(chart.size, widest, 0);
-        let marks = place_marks(chart, &letters, &bare);
+        let words = legend::words(chart.locale, fonts);
+        let marks = place_marks(chart, &letters, &bare, &words);
         let rows = marks
             .iter()
             .filter_map(|m| m.label.as_ref())
@@ -86,7 +87,7 @@ impl<'a> Picture<'a> {
         Self {
             chart,
             colours,
-            words: legend::words(chart.locale, fonts),
+            words,
             layout: Layout::new(chart.size, widest, rows.unwrap_or(0)),
             times: time::ticks(
                 chart.from,
@@ -259,7 +260,7 @@ pub(super) fn runs(series: &Series, from: Timestamp, to: Timestamp) -> Vec<Run> 
     runs
 }
 
-fn place_marks(chart: &Chart, letters: &Type<'_>, layout: &Layout) -> Vec<Placed> {
+fn place_marks(chart: &Chart, letters: &Type<'_>, layout: &Layout, words: &Words) -> Vec<Placed> {
     let wishes = chart
         .marks
         .iter()
@@ -269,7 +270,7 @@ fn place_marks(chart: &Chart, letters: &Type<'_>, layout: &Layout) -> Vec<Placed
             index,
             kind: mark.kind,
             x: x(chart, layout, mark.at),
-            width: letters.width(&labels::mark_text(letters, &mark.label), SMALL),
+            width: letters.width(&labels::mark_text(letters, mark, words), SMALL),
         })
         .collect();
     layout::place(wishes, px(layout.right), Layout::rows(chart.size))

@@ -1,11 +1,11 @@
 //! Writes the texts of a chart over its lines: title, legend, axes, marks, threshold.
 
 use super::{
-    Unit,
+    Mark, MarkKind, Unit,
     canvas::Canvas,
     draw::{Picture, SCALE, x},
     layout::{self, MARGIN, SMALL, TITLE, px},
-    legend,
+    legend::{self, Words},
     text::{self, Type},
     time,
 };
@@ -85,7 +85,7 @@ impl Picture<'_> {
             let mark = self.chart.marks.get(placed.index);
             if let (Some(mark), Some(label)) = (mark, &placed.label) {
                 let line = self.layout.row_line(label.row);
-                let text = mark_text(&self.letters, &mark.label);
+                let text = mark_text(&self.letters, mark, &self.words);
                 // Lines of other marks on their way up must not strike the label through.
                 let corner = (layout::round(label.left) - 1, line - 10);
                 let size = (layout::round(label.width) + 3, 13);
@@ -120,7 +120,14 @@ impl Picture<'_> {
     }
 }
 
-/// A mark's label as it is written.
-pub(super) fn mark_text(letters: &Type<'_>, label: &str) -> String {
-    letters.cut(&text::clean(label), SMALL, WIDEST_MARK)
+/// A mark's label as it is written; a batch's number alone gets the word for it.
+pub(super) fn mark_text(letters: &Type<'_>, mark: &Mark, words: &Words) -> String {
+    let label = text::clean(&mark.label);
+    let number = !label.is_empty() && label.chars().all(|c| c.is_ascii_digit());
+    let label = if number && mark.kind == MarkKind::Batch {
+        format!("{} {label}", words.batch)
+    } else {
+        label
+    };
+    letters.cut(&label, SMALL, WIDEST_MARK)
 }

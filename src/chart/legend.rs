@@ -30,6 +30,22 @@ pub(super) struct Words {
     median: &'static str,
     pub(super) threshold: &'static str,
     pub(super) no_data: &'static str,
+    /// Before a batch's number.
+    pub(super) batch: &'static str,
+}
+
+impl Words {
+    fn all(&self) -> String {
+        [
+            self.accused,
+            self.rest,
+            self.median,
+            self.threshold,
+            self.no_data,
+            self.batch,
+        ]
+        .concat()
+    }
 }
 
 const ENGLISH: Words = Words {
@@ -38,6 +54,7 @@ const ENGLISH: Words = Words {
     median: ", median",
     threshold: "threshold",
     no_data: "no data in this window",
+    batch: "batch",
 };
 
 const CHINESE: Words = Words {
@@ -46,12 +63,13 @@ const CHINESE: Words = Words {
     median: "，中位数",
     threshold: "阈值",
     no_data: "该时间段内无数据",
+    batch: "批次",
 };
 
 /// The words of the locale, if the fonts can draw them.
 pub(super) fn words(locale: Locale, fonts: &Fonts) -> Words {
     match locale {
-        Locale::ZhCn if fonts.missing(CHINESE.no_data).is_empty() => CHINESE,
+        Locale::ZhCn if fonts.missing(&CHINESE.all()).is_empty() => CHINESE,
         Locale::ZhCn | Locale::En => ENGLISH,
     }
 }

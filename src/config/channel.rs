@@ -37,6 +37,8 @@ pub struct Channel {
     pub locale: Locale,
     /// Whose wall clock times are written in.
     pub time_zone: TimeZone,
+    /// How its charts are coloured.
+    pub chart_theme: ChartTheme,
     /// Its people are called only where all of these hold.
     pub mention_when: Vec<Matcher>,
     /// The vendor's side.
@@ -66,6 +68,31 @@ pub enum Locale {
     En,
     /// Simplified Chinese.
     ZhCn,
+}
+
+/// The colours of a channel's charts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChartTheme {
+    /// On white, for mail and chats with a light background.
+    #[default]
+    Light,
+    /// On near black.
+    Dark,
+}
+
+impl FromStr for ChartTheme {
+    type Err = BadSetting;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "light" => Ok(Self::Light),
+            "dark" => Ok(Self::Dark),
+            _ => Err(BadSetting::new(format!(
+                "`{}` is no chart theme: light or dark",
+                text.escape_default()
+            ))),
+        }
+    }
 }
 
 impl FromStr for Locale {

@@ -33,6 +33,10 @@ pub(super) fn read(checker: &mut Checker<'_>, text: &str) -> Option<Channel> {
         .locale
         .as_ref()
         .map_or(Some(channel::Locale::default()), |at| checker.parse(at));
+    let chart_theme = raw
+        .chart_theme
+        .as_ref()
+        .map_or(Some(channel::ChartTheme::default()), |at| checker.parse(at));
     let zone = raw.time_zone.as_ref();
     let time_zone = zone.map_or(Some(jiff::tz::TimeZone::UTC), |at| {
         checker.with(at, |text| channel::time_zone(text))
@@ -47,6 +51,7 @@ pub(super) fn read(checker: &mut Checker<'_>, text: &str) -> Option<Channel> {
             name: name?,
             locale: locale?,
             time_zone: time_zone?,
+            chart_theme: chart_theme?,
             mention_when,
             target: target?,
         },

@@ -137,6 +137,55 @@ pub struct Execution {
     pub detail: Option<String>,
 }
 
+/// What happened to an incident, so that each channel says it in its language. The detail beside
+/// it has the numbers and names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Happened {
+    /// Spinnaker took this attempt.
+    Attempt(u32),
+    /// This revision of the report is ready.
+    Revision(u32),
+    /// The metrics are well again.
+    Recovered,
+    /// They are not.
+    StillBad,
+    /// Nothing can say whether they are.
+    Unverified,
+    /// The accused execution does not stop, so nothing can be sent.
+    CantStop,
+    /// Spinnaker can't be asked, or lacks the pipeline.
+    Spinnaker,
+    /// Nobody can tell whether Spinnaker has the rollback.
+    Unknown,
+    /// Guards have held it for long.
+    Held,
+    /// A guard or the budget withdrew it.
+    Withdrawn,
+    /// Spinnaker refuses it, or every attempt came to nothing.
+    NotSent,
+    /// Its execution runs unusually long.
+    StillRunning,
+    /// Its execution goes no further by itself.
+    Waits,
+    /// Its execution ended well, and nobody can tell whether it did anything.
+    Unchecked,
+    /// Its execution failed.
+    Failed,
+    /// Rolled back, and still bad, or nobody can tell.
+    NotRecovered,
+    /// A person must answer.
+    Asked {
+        /// The question's id.
+        question: String,
+        /// Until when.
+        #[schemars(with = "String")]
+        until: Timestamp,
+        /// Whether silence is taken for a yes.
+        then_done: bool,
+    },
+}
+
 /// What many messages say, in a line each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Digest {
@@ -225,6 +274,9 @@ pub struct Notice {
     pub incident: Option<IncidentId>,
     /// The rollback's execution.
     pub execution: Option<Execution>,
+    /// What happened, where the kind alone does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub happened: Option<Happened>,
     /// Links, most useful first.
     pub links: Vec<Link>,
     /// What a digest tells instead of alerts.
@@ -261,6 +313,7 @@ impl Notice {
             decision: None,
             incident: None,
             execution: None,
+            happened: None,
             links: Vec::new(),
             digest: None,
         }

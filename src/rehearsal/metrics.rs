@@ -97,6 +97,13 @@ fn down(what: &str) -> PromError {
 }
 
 impl WrittenMetrics {
+    /// What was asked and is not written down.
+    pub(super) fn unanswered(&self) -> Vec<String> {
+        let asked = self.unanswered.lock();
+        let asked = asked.unwrap_or_else(PoisonError::into_inner);
+        asked.iter().cloned().collect()
+    }
+
     fn find(&self, query: &str) -> Result<Derived<'_>, PromError> {
         if is_out(&self.outages, self.clock.now()) {
             return Err(down("the metrics store"));

@@ -10,14 +10,14 @@ use super::file::{RawAlert, RawExpected, RawFile, RawMoment, RawTest};
 use super::given::RawGiven;
 use super::join::{joined, know_services, rule_groups};
 use super::metrics::{Answer, spaced};
-use super::offset::Offset;
+use super::offset::{Offset, Span};
 use crate::config::Config;
 use crate::config::load;
 use crate::config::place::At;
 use crate::config::policy::load_policy;
 use crate::config::problem::{Problem, closest, read_yaml};
 use crate::domain::decision::{Code, Guard};
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Mode, Policy};
 use crate::prometheus::RuleGroup;
 
 /// The moment every test starts at: nothing in a test may hang on the day it is run.
@@ -52,10 +52,7 @@ pub struct Test {
 /// Every problem of the file; a YAML error hides those after it.
 pub fn read(file: &str, text: &str, config: &Config) -> Result<Vec<Test>, Vec<Problem>> {
     let raw: RawFile = read_yaml(file, text)?;
-    let mut reading = Reading {
-        file,
-        problems: Vec::new(),
-    };
+    let mut reading = Reading::of(file);
     let mut config = config.clone();
     if !raw.rule_files.is_empty() {
         config.policies = reading.policies(&raw.rule_files, &config.root);
@@ -78,21 +75,32 @@ pub fn read(file: &str, text: &str, config: &Config) -> Result<Vec<Test>, Vec<Pr
         }
         tests.extend(reading.test(&raw, test, &config));
     }
-    if reading.problems.is_empty() {
-        Ok(tests)
-    } else {
-        reading.problems.sort();
-        Err(reading.problems)
-    }
+    reading.done(tests)
 }
 
 /// One file being read, and what was found wrong with it so far.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     file: &'a str,
     problems: Vec<Problem>,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    pub(super) fn of(file: &'a str) -> Self {
+        Self {
+            file,
+            problems: Vec::new(),
+        }
+    }
+
+    /// What was read, when nothing is wrong with it.
+    pub(super) fn done<T>(mut self, read: T) -> Result<T, Vec<Problem>> {
+        if self.problems.is_empty() {
+            return Ok(read);
+        }
+        self.problems.sort();
+        Err(self.problems)
+    }
+
     fn report<T>(&mut self, at: &At<T>, message: impl Into<String>, hint: &str) {
         let problem = Problem::at(self.file, at.place, message);
         self.problems.push(if hint.is_empty() {
@@ -103,7 +111,7 @@ impl Reading<'_> {
     }
 
     /// The policies under test. Records name them as a checkout does.
-    fn policies(&mut self, files: &[At<String>], root: &Path) -> Vec<Policy> {
+    pub(super) fn policies(&mut self, files: &[At<String>], root: &Path) -> Vec<Policy> {
         let folder = Path::new(self.file).parent().unwrap_or(Path::new("."));
         let mut found = Vec::new();
         for named in files {
@@ -137,33 +145,53 @@ impl Reading<'_> {
 
     fn test(&mut self, raw: &RawFile, test: &RawTest, config: &Config) -> Option<Test> {
         let before = self.problems.len();
-        let given = joined(&raw.given, &test.given);
-        self.references(&given);
         self.alerts(test);
         let moments = self.moments(test);
+        let mode = test.policy_mode.or(raw.policy_mode);
         let usual = START.parse().ok()?;
         let start = test.start.or(raw.start).unwrap_or(usual);
-        let interval = raw.interval.map_or(INTERVAL, |interval| interval.0);
+        let world = self.world((&raw.given, &test.given), mode, start, raw.interval, config);
+        (self.problems.len() == before).then(|| Test {
+            name: test.name.value.clone(),
+            line: test.name.place.line(),
+            alerts: test.alerts.clone(),
+            moments,
+            ..world
+        })
+    }
+
+    /// A world in which nothing is delivered yet.
+    pub(super) fn world(
+        &mut self,
+        (shared, own): (&RawGiven, &RawGiven),
+        mode: Option<Mode>,
+        start: Timestamp,
+        interval: Option<Span>,
+        config: &Config,
+    ) -> Test {
+        let given = joined(shared, own);
+        self.references(&given);
+        let interval = interval.map_or(INTERVAL, |interval| interval.0);
         let answers = self.answers(&given, interval, start);
         let mut config = config.clone();
-        if let Some(mode) = test.policy_mode.or(raw.policy_mode) {
+        if let Some(mode) = mode {
             for policy in &mut config.policies {
                 policy.guards.mode = mode;
             }
         }
         know_services(&mut config, &given);
-        (self.problems.len() == before).then(|| Test {
-            name: test.name.value.clone(),
+        Test {
+            name: String::new(),
             file: self.file.to_owned(),
-            line: test.name.place.line(),
+            line: 0,
             config,
             start,
             answers,
             rule_groups: rule_groups(&given.alert_rules),
             given,
-            alerts: test.alerts.clone(),
-            moments,
-        })
+            alerts: Vec::new(),
+            moments: Vec::new(),
+        }
     }
 
     /// What names a deployment names one that is there, and every release names its service.

@@ -201,6 +201,14 @@ impl World {
             && until.is_none_or(|until| now < until.after(self.start))
     }
 
+    /// Asks the written metrics and rules.
+    pub(super) fn prober(&self, clock: SharedClock) -> Prober {
+        let metrics = self.metrics.clone().map(|metrics| metrics as Arc<dyn Ask>);
+        let rules = self.rules.clone().map(|rules| rules as Arc<dyn RuleList>);
+        let rules = rules.into_iter().collect();
+        Prober::over(metrics, rules, &self.config.timing, clock)
+    }
+
     /// The catalog with what these lanes know.
     pub(super) async fn view(&self, lanes: impl IntoIterator<Item = LaneName>) -> View {
         crate::app::core::view_with(&self.config, self.catalog.view(), &self.lanes, lanes).await
@@ -291,16 +299,8 @@ impl Sources for World {
         if let Some(word) = words.rev().find(|word| word.from.after(self.start) <= now) {
             return evidence::of_word(word.is, now);
         }
-        let metrics = self.metrics.clone().map(|metrics| metrics as Arc<dyn Ask>);
-        let rules = self.rules.clone().map(|rules| rules as Arc<dyn RuleList>);
         let clock: SharedClock = Arc::<ManualClock>::clone(&self.clock);
         // A fresh one for each question: what it remembers goes by the machine's clock.
-        let prober = Prober::over(
-            metrics,
-            rules.into_iter().collect(),
-            &self.config.timing,
-            clock,
-        );
-        prober.gather(accusation, view).await
+        self.prober(clock).gather(accusation, view).await
     }
 }

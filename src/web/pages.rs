@@ -10,6 +10,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::api::{DeploymentState, Page, ReleaseRecord};
 use super::routes::explain::Raw;
+use crate::config::channel::Locale;
 use crate::domain::decision::Decision;
 use crate::domain::lane::{Incident, LaneEntry};
 use crate::explain::{self, Explanation};
@@ -25,13 +26,21 @@ th{color:var(--soft);font-weight:500}
 .note{color:var(--soft)}.bad{color:#c22;font-weight:600}
 pre{overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}
 @media(max-width:40rem){thead{display:none}tr{display:block;border-bottom:1px solid var(--line);padding:.5rem 0}
-td{border:0;display:block;padding:.1rem 0}td[data-name]:before{content:attr(data-name) ': ';color:var(--soft)}}
+td{border:0;display:block;padding:.1rem 0}th[scope=row]{display:none}td[data-name]:before{content:attr(data-name) ': ';color:var(--soft)}}
 ";
 
 fn frame(title: &str, body: &Markup) -> Markup {
+    frame_in(Locale::En, title, body)
+}
+
+fn frame_in(locale: Locale, title: &str, body: &Markup) -> Markup {
+    let lang = match locale {
+        Locale::En => "en",
+        Locale::ZhCn => "zh-CN",
+    };
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(lang) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";

@@ -4,6 +4,7 @@ mod check;
 mod gateway;
 mod github;
 mod releases;
+mod render;
 mod rules;
 mod serving;
 mod vendors;

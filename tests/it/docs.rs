@@ -481,3 +481,22 @@ fn the_api_reference_has_every_route() {
         }
     }
 }
+
+#[test]
+fn every_test_that_the_channels_page_names_exists() {
+    let sources = ["src", "tests"].map(|folder| files(folder, |name| has_extension(name, "rs")));
+    let sources: String = sources.iter().flatten().map(read).collect();
+    let page = read("docs/reference/channels-compared.md");
+    let rows: Vec<Vec<&str>> = rows(&page).skip(1).collect();
+    assert!(rows.len() >= 17, "{}", rows.len());
+    for row in rows {
+        let tests: Vec<&str> = code_spans(row[2]).collect();
+        assert!(!tests.is_empty(), "nothing proves {}", row[0]);
+        for test in tests {
+            assert!(
+                sources.contains(&format!("fn {test}(")),
+                "there is no test {test}"
+            );
+        }
+    }
+}

@@ -16,6 +16,7 @@
 )]
 
 pub mod alertmanager;
+pub mod browser;
 pub mod chat;
 pub mod dingtalk;
 pub mod eventually;

@@ -232,10 +232,18 @@ impl Warnings<'_> {
                 format!("charts can't use the configured font: {error}"),
                 "`charts.font` names a TrueType or OpenType file",
             ),
-            Ok(fonts) if chinese && !fonts.missing(CHINESE).is_empty() => self.warn(
-                "no font with Chinese glyphs is installed: charts show boxes for Chinese labels",
-                "install fonts-wqy-microhei or fonts-noto-cjk, or set `charts.font`",
-            ),
+            Ok(fonts) if chinese => {
+                let missing = fonts.missing(CHINESE);
+                if !missing.is_empty() {
+                    let missing: String = missing.into_iter().collect();
+                    self.warn(
+                        format!(
+                            "no font with Chinese glyphs is installed: charts show boxes for Chinese labels (tried and missing: {missing})"
+                        ),
+                        "install fonts-wqy-microhei or fonts-noto-cjk, or set `charts.font`",
+                    );
+                }
+            }
             Ok(_) => {}
         }
     }

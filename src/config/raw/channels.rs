@@ -35,6 +35,9 @@ pub struct RawChannel {
     /// IANA name. Default UTC.
     #[serde(default)]
     pub time_zone: Option<At<String>>,
+    /// Colours of the charts: light or dark. Default light.
+    #[serde(default)]
+    pub chart_theme: Option<At<String>>,
     /// Whether messages about ended alerts go there. Default true.
     #[serde(default)]
     pub send_resolved: Option<bool>,

@@ -105,6 +105,11 @@ impl Prober {
         }
     }
 
+    /// Whether there is a metrics store to ask.
+    pub fn has_metrics(&self) -> bool {
+        self.metrics.is_some()
+    }
+
     /// Gathers everything about one accusation. Never longer than `evidence_deadline`, and never
     /// an error: what can't be told is part of the answer.
     pub async fn gather(&self, accusation: &Accusation<'_>, view: &View) -> Evidence {

@@ -288,6 +288,25 @@ impl From<RenderError> for SendError {
     }
 }
 
+/// The body of one call, as it would go out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// Exactly what is sent.
+    pub text: String,
+    /// How a reader sees it, roughly: a fragment of HTML, or for mail a whole page.
+    pub page: String,
+}
+
+impl Body {
+    /// As the HTTP client serialises it.
+    fn json(body: &serde_json::Value, page: String) -> Self {
+        Self {
+            text: body.to_string(),
+            page,
+        }
+    }
+}
+
 /// What a probe found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
@@ -307,11 +326,11 @@ pub trait Notifier: Debug + Send + Sync {
     /// picture; for mail, recipients. Parts done by an earlier attempt are not counted.
     fn parts(&self, message: &Outgoing<'_>) -> u32;
 
-    /// The bodies [`Self::send`] would make, readable, without secrets.
+    /// The bodies [`Self::send`] would make, to the byte; they hold no secrets.
     ///
     /// # Errors
     /// When the notice can't be worded.
-    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<String>, SendError>;
+    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<Body>, SendError>;
 
     /// Sends it.
     ///

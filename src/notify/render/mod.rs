@@ -5,8 +5,10 @@
 //! mistake in it can swallow an alert.
 
 pub mod escape;
+mod happened;
 pub mod link;
 pub mod markup;
+pub mod page;
 pub mod rows;
 pub mod split;
 pub mod value;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::value::{line, local, measured, shorten};
 use super::view::{is_full, kind_word};
 use super::words::Words;
-use super::{ChartPlace, Voice, why};
+use super::{ChartPlace, Voice, happened, why};
 use crate::domain::deployment::Phase;
 use crate::domain::notice::{Digest, Notice, NoticeKind, Told};
 
@@ -57,7 +57,7 @@ pub(super) fn of(
     }
     if is_full(notice.kind) {
         // Why somebody is needed comes before what it is about.
-        execution(&mut rows, notice, w);
+        execution(&mut rows, notice, voice, w);
         what(&mut rows, notice, voice, w);
         place(&mut rows, notice, w, hosts);
         how_bad(&mut rows, notice, w, chart);
@@ -65,7 +65,7 @@ pub(super) fn of(
         if let Some(release) = &notice.release_id {
             rows.code(w.release, release.as_str());
         }
-        execution(&mut rows, notice, w);
+        execution(&mut rows, notice, voice, w);
         if notice.kind == NoticeKind::Recovery {
             value(&mut rows, notice, w);
         }
@@ -112,19 +112,29 @@ fn merged(rows: &mut Rows, digest: &Digest, w: &Words) {
 }
 
 fn what(rows: &mut Rows, notice: &Notice, voice: &Voice, w: &Words) {
-    rows.text(w.severity, &notice.severity);
+    // A page about a hold has none of its own.
+    if notice.severity != "none" {
+        rows.text(w.severity, &notice.severity);
+    }
+    let about_an_alert = notice.kind == NoticeKind::Alert;
     let unknown = || match &notice.context_missing {
         Some(why) => format!("{}: {why}", w.unknown),
         None => w.unknown.to_owned(),
     };
     let release = match (&notice.release_id, &notice.version) {
-        (Some(id), Some(version)) => format!("{id} ({} {version})", w.version),
-        (Some(id), None) => format!("{id} ({} {})", w.version, id.version()),
-        (None, _) => unknown(),
+        // An id ends in the version; another one is said.
+        (Some(id), Some(version)) if version != id.version() => {
+            format!("{id} ({} {version})", w.version)
+        }
+        (Some(id), _) => id.to_string(),
+        (None, _) if about_an_alert => unknown(),
+        (None, _) => String::new(),
     };
     rows.text(w.release, release);
-    if let (Some(_), Some(why)) = (&notice.release_id, &notice.context_missing) {
-        rows.text(w.unknown, why);
+    if let Some(why) = &notice.context_missing
+        && (notice.release_id.is_some() || !about_an_alert)
+    {
+        rows.text(w.detail, why);
     }
     if let Some(deployment) = &notice.deployment {
         rows.code(w.deployment, deployment.as_str());
@@ -139,7 +149,9 @@ fn what(rows: &mut Rows, notice: &Notice, voice: &Voice, w: &Words) {
 }
 
 fn place(rows: &mut Rows, notice: &Notice, w: &Words, hosts: usize) {
-    if notice.release_id.is_some() {
+    // What an alert does not tell is said; a page tells what there is.
+    let about_an_alert = notice.kind == NoticeKind::Alert;
+    if notice.release_id.is_some() && (about_an_alert || !notice.batches.is_empty()) {
         let batches: Vec<String> = notice.batches.iter().map(ToString::to_string).collect();
         let batches = if batches.is_empty() {
             w.unknown.to_owned()
@@ -147,17 +159,23 @@ fn place(rows: &mut Rows, notice: &Notice, w: &Words, hosts: usize) {
             batches.join(", ")
         };
         rows.text(w.batch, batches);
-        rows.text(
-            w.phase,
-            notice.phase.map_or(w.unknown, |phase| phase_word(phase, w)),
-        );
+    }
+    match notice.phase {
+        Some(phase) => rows.text(w.phase, phase_word(phase, w)),
+        None if about_an_alert && notice.release_id.is_some() => rows.text(w.phase, w.unknown),
+        None => {}
     }
     if notice.hosts.is_empty() {
-        rows.text(w.hosts, w.unknown);
+        if about_an_alert {
+            rows.text(w.hosts, w.unknown);
+        }
         return;
     }
     let named: Vec<&str> = notice.hosts.iter().take(hosts).map(AsRef::as_ref).collect();
-    let mut value = format!("{}: {}", notice.hosts.len(), named.join(", "));
+    let mut value = named.join(", ");
+    if notice.hosts.len() > 1 {
+        value = format!("{}: {value}", notice.hosts.len());
+    }
     let rest = notice.hosts.len().saturating_sub(named.len());
     if rest > 0 {
         value = format!("{value}, +{rest} {}", w.more);
@@ -179,7 +197,8 @@ fn how_bad(rows: &mut Rows, notice: &Notice, w: &Words, chart: &ChartPlace) {
             rows.code(w.metric, &metric.expr);
             value(rows, notice, w);
         }
-        None => rows.text(w.metric, w.unknown),
+        None if notice.kind == NoticeKind::Alert => rows.text(w.metric, w.unknown),
+        None => {}
     }
     let alt = notice.chart.as_ref().map(|chart| chart.alt.as_str());
     let not_shown = |why: &str| format!("{}: {why}", w.no_chart);
@@ -204,15 +223,11 @@ fn value(rows: &mut Rows, notice: &Notice, w: &Words) {
             |value| measured(value, &metric.unit),
         )
     };
-    rows.text(
-        w.value_now,
-        format!(
-            "{} ({}: {})",
-            write(metric.value),
-            w.threshold,
-            write(metric.threshold)
-        ),
-    );
+    let mut now = write(metric.value);
+    if metric.threshold.is_some() {
+        now = format!("{now} ({}: {})", w.threshold, write(metric.threshold));
+    }
+    rows.text(w.value_now, now);
 }
 
 fn decision(rows: &mut Rows, told: &Told, notice: &Notice, voice: &Voice, w: &Words) {
@@ -223,11 +238,8 @@ fn decision(rows: &mut Rows, told: &Told, notice: &Notice, voice: &Voice, w: &Wo
         "rollback_full" => w.rollback_full,
         other => other,
     };
-    let scope = told
-        .scope
-        .as_ref()
-        .map(|scope| format!(" ({scope})"))
-        .unwrap_or_default();
+    let scope = told.scope.as_deref().map(|scope| scope_words(scope, w));
+    let scope = scope.map_or_else(String::new, |scope| format!(" ({scope})"));
     let verdict = if told.shadow {
         format!("{}: {verdict}{scope}", w.shadow)
     } else {
@@ -235,8 +247,11 @@ fn decision(rows: &mut Rows, told: &Told, notice: &Notice, voice: &Voice, w: &Wo
     };
     rows.text(w.decision, verdict);
     if is_full(notice.kind) || notice.execution.is_none() {
-        let why = why::told(voice.locale, told);
-        rows.text(w.why, why);
+        // A rule that is followed is its own reason.
+        let by_rule = told.rule.as_ref().map(|rule| format!("rule {rule}"));
+        if by_rule.as_ref() != Some(&told.why) {
+            rows.text(w.why, why::told(voice.locale, told));
+        }
         if let Some(rule) = &told.rule {
             rows.text(w.rule, rule);
         }
@@ -249,18 +264,30 @@ fn decision(rows: &mut Rows, told: &Told, notice: &Notice, voice: &Voice, w: &Wo
     }
 }
 
-fn execution(rows: &mut Rows, notice: &Notice, w: &Words) {
-    let Some(execution) = &notice.execution else {
-        return;
+/// `batch 1+2` or `full` in the channel's language.
+fn scope_words(scope: &str, w: &Words) -> String {
+    match (scope, scope.strip_prefix("batch ")) {
+        ("full", _) => w.full.to_owned(),
+        (_, Some(batches)) => format!("{} {batches}", w.batch_scope),
+        (other, None) => other.to_owned(),
+    }
+}
+
+fn execution(rows: &mut Rows, notice: &Notice, voice: &Voice, w: &Words) {
+    let execution = notice.execution.as_ref();
+    if let Some(execution) = execution {
+        let ran = format!("{} {}", execution.pipeline, execution.id);
+        rows.text(w.execution, ran);
+        rows.text(w.status, execution.status.as_deref().unwrap_or_default());
+    }
+    let detail = execution.and_then(|execution| execution.detail.as_deref());
+    let detail = detail.filter(|detail| !detail.is_empty());
+    let said = match (&notice.happened, detail) {
+        (Some(happened), Some(detail)) => {
+            w.with_detail(&happened::told(happened, voice, w), detail)
+        }
+        (Some(happened), None) => happened::told(happened, voice, w),
+        (None, detail) => detail.unwrap_or_default().to_owned(),
     };
-    rows.text(
-        w.execution,
-        format!("{} {}", execution.pipeline, execution.id),
-    );
-    if let Some(status) = &execution.status {
-        rows.text(w.status, status);
-    }
-    if let Some(detail) = &execution.detail {
-        rows.text(w.detail, detail);
-    }
+    rows.text(w.detail, said);
 }

@@ -9,7 +9,7 @@ use crate::domain::decision::Code;
 use crate::domain::deployment::Phase;
 use crate::domain::id::{DeploymentId, Env, Host, IncidentId, ReleaseId, Service};
 use crate::domain::notice::{
-    AlertLine, ChartRef, Execution, Link, Metric, Notice, NoticeKind, Told,
+    AlertLine, ChartRef, Execution, Happened, Link, Metric, Notice, NoticeKind, Told,
 };
 
 /// 2026-03-01T12:00:00Z.
@@ -85,6 +85,7 @@ pub(crate) fn firing() -> Notice {
         }),
         incident: IncidentId::new("checkout@prod-17").ok(),
         execution: None,
+        happened: None,
         links: vec![Link {
             text: "incident".to_owned(),
             url: "https://backstop.example.com/incidents/checkout@prod-17".to_owned(),
@@ -160,6 +161,16 @@ pub(crate) fn everywhere(text: &str) -> Notice {
         suspects: vec![text.to_owned()],
         ..told
     });
+    notice.chart = Some(ChartRef {
+        alt: text.to_owned(),
+        ..chart()
+    });
+    notice.happened = Some(Happened::Asked {
+        question: text.to_owned(),
+        until: AT,
+        then_done: false,
+    });
+    notice.route_labels.insert(text.to_owned(), text.to_owned());
     notice.execution = Some(Execution {
         id: text.to_owned(),
         pipeline: text.to_owned(),

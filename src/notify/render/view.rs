@@ -10,10 +10,13 @@ use super::value::{hex, line, local, shorten};
 use super::words::Words;
 use super::{ChartPlace, Voice};
 use crate::domain::alert::{AlertStatus, Labels};
-use crate::domain::notice::{AlertLine, Digest, Link, Notice, NoticeKind};
+use crate::domain::notice::{AlertLine, Digest, Happened, Link, Notice, NoticeKind};
 
 /// Longest headline, in characters; Slack's header block takes 150.
 const HEADLINE: usize = 140;
+
+/// Spinnaker's word for an execution that did what it should.
+const SUCCEEDED: &str = "SUCCEEDED";
 
 /// What a template can show.
 #[derive(Debug, Serialize)]
@@ -201,11 +204,28 @@ fn tally(digest: &Digest, w: &Words) -> String {
 }
 
 fn state(notice: &Notice, w: &Words) -> String {
-    let word = kind_word(notice.kind, notice.status, w);
+    let word = outcome(notice, w).unwrap_or_else(|| kind_word(notice.kind, notice.status, w));
     if notice.decision.as_ref().is_some_and(|told| told.shadow) {
         format!("[{}] {word}", w.shadow_tag)
     } else {
         word.to_owned()
+    }
+}
+
+/// How it went, where a message is about that.
+fn outcome(notice: &Notice, w: &Words) -> Option<&'static str> {
+    match notice.kind {
+        NoticeKind::RollbackFinished => {
+            let status = notice.execution.as_ref()?.status.as_deref()?;
+            (status != SUCCEEDED).then_some(w.rollback_undone)
+        }
+        NoticeKind::Recovery => match notice.happened.as_ref()? {
+            Happened::Recovered => Some(w.recovery_good),
+            Happened::StillBad => Some(w.recovery_bad),
+            Happened::Unverified => Some(w.recovery_untold),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -223,11 +243,12 @@ fn tone(notice: &Notice) -> &'static str {
         | NoticeKind::Digest => "bad",
         NoticeKind::RollbackFinished => {
             match notice.execution.as_ref().and_then(|e| e.status.as_deref()) {
-                Some("SUCCEEDED") => "good",
+                Some(SUCCEEDED) => "good",
                 Some(_) => "bad",
                 None => "wait",
             }
         }
+        NoticeKind::Recovery if notice.happened == Some(Happened::StillBad) => "bad",
         NoticeKind::ApprovalSettled
         | NoticeKind::Recovery
         | NoticeKind::RollbackStarted

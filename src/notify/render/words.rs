@@ -22,12 +22,16 @@ words! {
     // States and kinds, as headlines begin.
     firing: "FIRING", "告警触发";
     resolved: "RESOLVED", "告警恢复";
-    hold_page: "HOLD: A PERSON IS NEEDED", "暂停：需要人工处理";
+    hold_page: "A PERSON IS NEEDED", "需要人工处理";
     approval_wanted: "APPROVAL WANTED", "等待人工批准";
     approval_settled: "APPROVAL", "批准结果";
     rollback_started: "ROLLBACK STARTED", "回滚已开始";
     rollback_finished: "ROLLBACK FINISHED", "回滚已结束";
+    rollback_undone: "ROLLBACK FAILED", "回滚失败";
     recovery: "RECOVERY", "恢复情况";
+    recovery_good: "RECOVERY: WELL AGAIN", "恢复情况：已恢复";
+    recovery_bad: "RECOVERY: STILL BAD", "恢复情况：仍异常";
+    recovery_untold: "RECOVERY: NOT KNOWN", "恢复情况：无法确认";
     report: "REPORT", "报告";
     own_trouble: "BACKSTOP HAS TROUBLE", "Backstop 自身故障";
     digest: "DIGEST", "告警汇总";
@@ -45,6 +49,28 @@ words! {
     self_test_back: "the self-test comes through again", "自检已恢复";
     bad_is_back: "a bad release is back", "有问题的版本再次上线";
     budget_spent: "more services want a rollback than the budget allows", "需要回滚的服务超出自动回滚限额";
+    vendor_shut: "a vendor shut a channel for minutes", "渠道被服务商临时限制";
+    // What happened to an incident.
+    attempt: "attempt {n}", "第 {n} 次尝试";
+    revision: "revision {n}", "第 {n} 版";
+    recovered: "well again", "指标已恢复正常";
+    still_bad: "still bad", "指标仍然异常";
+    unverified: "nothing can say whether it helped", "无法确认是否恢复";
+    cant_stop: "the accused deployment does not stop, so nothing is rolled back yet", "问题部署无法停止，尚未开始回滚";
+    spinnaker_away: "Spinnaker can't be asked, or the rollback pipeline is missing", "无法访问 Spinnaker，或缺少回滚流水线";
+    sent_unknown: "nobody can tell whether Spinnaker has the rollback", "无法确认 Spinnaker 是否已收到回滚请求";
+    held_long: "guards have held it for long", "守卫条件已阻止较长时间";
+    withdrawn: "withdrawn before anything was sent", "发送前已撤回，未执行任何操作";
+    not_sent: "it could not be sent", "未能发送回滚请求";
+    still_running: "the rollback runs unusually long", "回滚执行时间异常长";
+    waits_for_people: "the rollback goes no further by itself", "回滚停滞，不会自行继续";
+    unchecked: "it ended well, but nobody can tell whether it changed anything", "执行已成功结束，但无法确认是否生效";
+    rollback_failed: "the rollback failed", "回滚失败";
+    not_recovered: "rolled back, and not known to be well again", "已回滚，但未确认恢复";
+    person_must: "a person must agree until {until}, {then}; without the link: backstop rollback approve {id} --reason TEXT", "需在 {until} 前人工批准，{then}；若无链接可执行：backstop rollback approve {id} --reason 原因";
+    then_held: "then it stays held", "逾期则继续暂停";
+    then_done: "then it is done all the same", "逾期则照常执行";
+    between_details: ": ", "：";
     // Row labels.
     severity: "Severity", "级别";
     service: "Service", "服务";
@@ -79,6 +105,7 @@ words! {
     canary: "canary", "金丝雀";
     between: "between last batch and soaked", "末批之后、观察期内";
     full: "full", "全量";
+    batch_scope: "batch", "批次";
     unknown: "unknown", "未知";
     notify: "notify only", "仅通知";
     hold: "hold: nothing is taken back for now", "暂停：暂不回滚";
@@ -99,7 +126,8 @@ words! {
 impl Words {
     /// A subject of Backstop's own in this language; any other text stays as it is.
     pub fn subject<'a>(&'a self, text: &'a str) -> &'a str {
-        let own: [fn(&Self) -> &'static str; 12] = [
+        let own: [fn(&Self) -> &'static str; 13] = [
+            |w| w.vendor_shut,
             |w| w.waits_long,
             |w| w.wait_decided,
             |w| w.asks,
@@ -115,6 +143,11 @@ impl Words {
         ];
         let known = own.iter().find(|word| word(&EN) == text);
         known.map_or(text, |word| word(self))
+    }
+
+    /// What happened, and its numbers and names.
+    pub(super) fn with_detail(&self, happened: &str, detail: &str) -> String {
+        format!("{happened}{}{detail}", self.between_details)
     }
 
     /// The words of a language.

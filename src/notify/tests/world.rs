@@ -124,7 +124,7 @@ impl Notifier for Vendor {
         u32::try_from(calls).unwrap() - message.resume.map_or(0, |receipt| receipt.parts)
     }
 
-    fn preview(&self, _: &Outgoing<'_>) -> Result<Vec<String>, SendError> {
+    fn preview(&self, _: &Outgoing<'_>) -> Result<Vec<crate::notify::channel::Body>, SendError> {
         Ok(Vec::new())
     }
 

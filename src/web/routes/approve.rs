@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::post as on_post;
 use axum::{Extension, Json as Body, Router};
@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{ApiError, Caller, Peer, Site, id, read};
+use crate::config::channel::Locale;
 use crate::domain::id::{ApprovalId, ChannelName, IncidentId};
 use crate::domain::lane::{Answer, Approval, Incident, Via};
 use crate::web::api::{Abandon, AnswerApproval, ApprovalAnswered, ApprovalVerdict};
@@ -23,6 +24,8 @@ use crate::web::signed::Purpose;
 
 /// Most characters of a reason.
 const REASON: usize = 1_000;
+/// Ends the links of Chinese channels.
+const CHINESE: &str = "?lang=zh-CN";
 /// Most characters of a name.
 const NAME: usize = 100;
 
@@ -53,12 +56,15 @@ fn open(site: &Site, signed: &str) -> Option<Opened> {
 pub(super) async fn page(
     State(site): State<Arc<Site>>,
     Path(signed): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let locale = locale(&uri, &headers);
     let Some(opened) = open(&site, &signed) else {
-        return Ok(bad_link());
+        return Ok(bad_link(locale));
     };
     let approval = find(&site, opened.approval).await?;
-    let page = pages::question(&approval, site.clock.now(), None);
+    let page = pages::question(&approval, site.clock.now(), None, locale);
     Ok(shown(StatusCode::OK, page.into_string()))
 }
 
@@ -67,6 +73,7 @@ pub(super) async fn post(
     State(site): State<Arc<Site>>,
     Path(signed): Path<String>,
     peer: Option<Extension<Peer>>,
+    uri: Uri,
     headers: HeaderMap,
     Form(fields): Form,
 ) -> Result<Response, ApiError> {
@@ -75,8 +82,9 @@ pub(super) async fn post(
         let text = "only the page behind the link may send this";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "cross_site", text));
     }
+    let locale = locale(&uri, &headers);
     let Some(opened) = open(&site, &signed) else {
-        return Ok(bad_link());
+        return Ok(bad_link(locale));
     };
     let field = |name: &str, most| {
         let text = fields.get(name).map(|text| text.trim())?;
@@ -90,8 +98,8 @@ pub(super) async fn post(
     let said = (verdict, field("name", NAME), field("reason", REASON));
     let (Some(verdict), Some(by), Some(reason)) = said else {
         let approval = find(&site, opened.approval).await?;
-        let missing = "Nothing was recorded: choose an answer, and give your name and a reason.";
-        let page = pages::question(&approval, site.clock.now(), Some(missing));
+        let missing = Some(pages::Trouble::Incomplete);
+        let page = pages::question(&approval, site.clock.now(), missing, locale);
         return Ok(shown(StatusCode::BAD_REQUEST, page.into_string()));
     };
     let request = AnswerApproval {
@@ -112,26 +120,48 @@ pub(super) async fn post(
     match answered {
         // Back to looking: sending the page again sends no second answer.
         Ok(ApprovalAnswered { recorded: true, .. }) => {
-            Ok(Redirect::to(&format!("/approve/{signed}")).into_response())
+            let lang = uri.query().map(|query| format!("?{query}"));
+            let lang = lang.filter(|lang| lang == CHINESE).unwrap_or_default();
+            Ok(Redirect::to(&format!("/approve/{signed}{lang}")).into_response())
         }
-        Ok(ApprovalAnswered { approval, .. }) => Ok(second(&site, &approval)),
+        Ok(ApprovalAnswered { approval, .. }) => Ok(second(&site, &approval, locale)),
         Err(refused) if refused.status() == StatusCode::CONFLICT => {
             let approval = find(&site, opened.approval).await?;
-            Ok(second(&site, &approval))
+            Ok(second(&site, &approval, locale))
         }
         Err(refused) => Err(refused),
     }
 }
 
 /// Somebody, or the clock, was quicker.
-fn second(site: &Site, approval: &Approval) -> Response {
-    let late = "Your answer was not recorded: the question had been settled before.";
-    let page = pages::question(approval, site.clock.now(), Some(late));
+fn second(site: &Site, approval: &Approval, locale: Locale) -> Response {
+    let late = Some(pages::Trouble::Late);
+    let page = pages::question(approval, site.clock.now(), late, locale);
     shown(StatusCode::CONFLICT, page.into_string())
 }
 
-fn bad_link() -> Response {
-    shown(StatusCode::FORBIDDEN, pages::bad_link().into_string())
+fn bad_link(locale: Locale) -> Response {
+    shown(StatusCode::FORBIDDEN, pages::bad_link(locale).into_string())
+}
+
+/// The link's own language, the channel's it was sent to; else what the browser asks for first.
+fn locale(uri: &Uri, headers: &HeaderMap) -> Locale {
+    if uri.query() == CHINESE.strip_prefix('?') {
+        return Locale::ZhCn;
+    }
+    let wanted = headers.get(header::ACCEPT_LANGUAGE);
+    let wanted = wanted.and_then(|value| value.to_str().ok());
+    let first = wanted.and_then(|value| value.split([',', ';']).next());
+    match first.map(str::trim) {
+        Some(tag)
+            if tag
+                .get(..2)
+                .is_some_and(|tag| tag.eq_ignore_ascii_case("zh")) =>
+        {
+            Locale::ZhCn
+        }
+        _ => Locale::En,
+    }
 }
 
 /// A page whose own form says where it comes from; others learn nothing of the link.

@@ -83,7 +83,7 @@ async fn a_mail_has_both_bodies_the_chart_inline_and_the_headers_of_a_machine() 
     assert!(
         mail.body_text(0)
             .unwrap()
-            .contains("Release: checkout@1.8.1 (version 1.8.1)")
+            .contains("Release: checkout@1.8.1")
     );
     let html = mail.body_html(0).unwrap();
     let cid = html

@@ -2,6 +2,7 @@
 
 mod dingtalk;
 mod email;
+mod golden;
 mod notices;
 mod slack;
 mod webhook;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstop::config::channel::{
-    Channel, DingTalk, Email, Locale, Slack, Target, WeCom, Webhook, base_url, mailbox,
+    Channel, ChartTheme, DingTalk, Email, Locale, Slack, Target, WeCom, Webhook, base_url, mailbox,
 };
 use backstop::domain::clock::{SharedClock, SystemClock};
 use backstop::domain::id::ChannelName;
@@ -63,6 +64,7 @@ fn channel(target: Target) -> Channel {
     Channel {
         name: ChannelName::new("ops").unwrap(),
         locale: Locale::ZhCn,
+        chart_theme: ChartTheme::Light,
         time_zone: jiff::tz::TimeZone::UTC,
         mention_when: Vec::new(),
         target,

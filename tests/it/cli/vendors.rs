@@ -30,7 +30,7 @@ async fn every_kind_of_channel_previews_without_its_secrets() {
             .await
             .ended(0);
         assert!(
-            ran.stdout.contains("release unknown"),
+            ran.stdout.contains("unknown: the"),
             "{name}: {}",
             ran.stdout
         );

@@ -141,6 +141,7 @@ pub(super) fn replica(
         let name = ChannelName::new(*kind).unwrap();
         let channel = Channel {
             name: name.clone(),
+            chart_theme: backstop::config::channel::ChartTheme::Light,
             locale: Locale::En,
             time_zone: jiff::tz::TimeZone::UTC,
             mention_when: Vec::new(),

@@ -246,3 +246,60 @@ async fn a_token_answers_in_its_own_name_and_again_is_no_conflict() {
     assert_eq!(abandoned.reason, "by hand");
     served.finish().await;
 }
+
+#[tokio::test]
+async fn the_page_speaks_the_language_of_the_channel_or_of_the_browser() {
+    let served = site().await;
+    let chinese = format!("{}?lang=zh-CN", link());
+    let pages = [
+        ("en", link(), "en-GB,zh;q=0.5"),
+        ("zh-CN", chinese.clone(), "en-GB"),
+        ("zh-CN", link(), "zh-CN,zh;q=0.9,en;q=0.8"),
+    ];
+    for (lang, link, wanted) in pages {
+        let headers = [("accept-language", wanted)];
+        let page = served.send("GET", &link, &headers, "").await.body;
+        assert!(page.contains(&format!("<html lang=\"{lang}\">")), "{page}");
+        let said = if lang == "en" {
+            [
+                "Roll back checkout in prod?",
+                "Your answer",
+                "Looking at this page changes nothing",
+            ]
+        } else {
+            [
+                "是否回滚 checkout（prod）？",
+                "您的答复",
+                "查看本页不会产生任何操作",
+            ]
+        };
+        for said in said {
+            assert!(page.contains(said), "{said} in {page}");
+        }
+        look_at(&served, lang, &page).await;
+    }
+    let answer = served
+        .send("POST", &chinese, &[FORM, OURS], "answer=approve")
+        .await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("未记录任何答复"), "{}", answer.body);
+    let answer = served.send("POST", &chinese, &[FORM, OURS], YES).await;
+    assert_eq!(answer.header("location"), Some(chinese.as_str()));
+}
+
+/// The page with its style, and pictures of it as a phone and a desk show it, under
+/// `target/previews`.
+async fn look_at(served: &Served, lang: &str, page: &str) {
+    let style = served.get("/style.css").await.body;
+    let linked = "<link rel=\"stylesheet\" href=\"/style.css\">";
+    assert!(page.contains(linked), "{page}");
+    let whole = page.replace(linked, &format!("<style>{style}</style>"));
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/previews");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join(format!("approve.{lang}.html"));
+    std::fs::write(&file, whole).unwrap();
+    for width in [390, 1200] {
+        let to = folder.join(format!("approve.{lang}.{width}.png"));
+        crate::support::browser::picture(&file, (width, 1100), &to);
+    }
+}

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::{
-    CHAT_HOSTS, Class, Notifier, Outgoing, Probe, Proof, Receipt, SendError, Wording, call,
+    Body, CHAT_HOSTS, Class, Notifier, Outgoing, Probe, Proof, Receipt, SendError, Wording, call,
 };
 use crate::config::channel::DingTalk as Settings;
 use crate::domain::clock::SharedClock;
@@ -28,7 +28,7 @@ use crate::notify::render::markup::stripped;
 use crate::notify::render::split::{Unit, split};
 use crate::notify::render::value::shorten;
 use crate::notify::render::view::reference;
-use crate::notify::render::{ChartPlace, bare, link};
+use crate::notify::render::{ChartPlace, bare, link, page};
 
 /// Longest request body, in bytes.
 const MAX_BODY: usize = 20_000;
@@ -282,12 +282,14 @@ impl Notifier for DingTalk {
         message.left(all)
     }
 
-    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<String>, SendError> {
-        Ok(self
-            .build(message)?
-            .iter()
-            .map(|body| format!("{body:#}"))
-            .collect())
+    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<Body>, SendError> {
+        let bodies = self.build(message)?.into_iter();
+        let shown = bodies.map(|body| {
+            let text = body.pointer("/markdown/text").and_then(Value::as_str);
+            let page = page::fragment(Dialect::DingTalk, text.unwrap_or_default());
+            Body::json(&body, page)
+        });
+        Ok(shown.collect())
     }
 
     async fn send(&self, message: &Outgoing<'_>) -> Result<Receipt, SendError> {

@@ -22,12 +22,13 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 
 use self::mime::Draft;
 use super::{
-    Class, Delivery, Notifier, Outgoing, Probe, Proof, Receipt, Recipient, SendError, Wording,
-    chart_place,
+    Body, Class, Delivery, Notifier, Outgoing, Probe, Proof, Receipt, Recipient, SendError,
+    Wording, chart_place,
 };
 use crate::config::channel::{Email as Settings, SmtpTls};
 use crate::domain::id::ChannelName;
 use crate::notify::render::escape::Dialect;
+use crate::notify::render::page;
 use crate::notify::render::view::{View, calls_people};
 
 /// Hosts a mail names before it counts.
@@ -55,6 +56,8 @@ pub struct Mail {
     pub root: String,
     /// The thread's subject, without `Re:`.
     pub subject: String,
+    /// Its HTML body.
+    pub html: String,
     /// The message as it travels.
     pub bytes: Vec<u8>,
 }
@@ -121,11 +124,13 @@ impl Email {
             chart_png: message.chart_png,
         };
         let bytes = mime::message(&draft)?.formatted();
+        let html = draft.html;
         let root = sent.map_or_else(|| message_id.clone(), |(root, _)| root.clone());
         Ok(Mail {
             message_id,
             root,
             subject,
+            html,
             bytes,
         })
     }
@@ -295,9 +300,14 @@ impl Notifier for Email {
         u32::try_from(self.waiting(message).len()).unwrap_or(u32::MAX)
     }
 
-    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<String>, SendError> {
+    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<Body>, SendError> {
         let mail = self.build(message)?;
-        Ok(vec![String::from_utf8_lossy(&mail.bytes).into_owned()])
+        // Content ids mean nothing outside the mail.
+        let cid = format!("cid:{}", mime::content_id(&mail.message_id));
+        Ok(vec![Body {
+            text: String::from_utf8_lossy(&mail.bytes).into_owned(),
+            page: mail.html.replace(&cid, page::CHART),
+        }])
     }
 
     async fn send(&self, message: &Outgoing<'_>) -> Result<Receipt, SendError> {

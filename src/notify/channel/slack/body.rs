@@ -7,6 +7,7 @@ use crate::domain::notice::NoticeKind;
 use crate::notify::render::bare;
 use crate::notify::render::escape::{Dialect, escape};
 use crate::notify::render::markup::stripped;
+use crate::notify::render::page;
 use crate::notify::render::split::{Unit, split};
 use crate::notify::render::value::shorten;
 use crate::notify::render::view::View;
@@ -41,6 +42,30 @@ impl Post {
             }
         }
         self
+    }
+
+    /// How a reader sees it, as HTML.
+    pub fn page(&self) -> String {
+        let text = |block: &Value, at: &str| {
+            let text = block.pointer(at).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let shown = self.blocks.iter().map(|block| {
+            let words = text(block, "/text/text");
+            match text(block, "/type").as_str() {
+                "header" => format!("<h3>{}</h3>\n", escape(Dialect::Html, &words)),
+                "section" if text(block, "/text/type") == "mrkdwn" => {
+                    page::fragment(Dialect::Slack, &words)
+                }
+                "section" => page::plain(&words),
+                "image" => page::chart(&text(block, "/alt_text")),
+                _ => {
+                    let words = text(block, "/elements/0/text");
+                    format!("<small>{}</small>\n", escape(Dialect::Html, &words))
+                }
+            }
+        });
+        shown.collect()
     }
 
     /// With the uploaded chart below the words; the last block stays the last.

@@ -22,7 +22,7 @@ use self::body::Post;
 use self::refusal::{checked, text};
 pub use self::waits::Waits;
 use super::{
-    CHAT_HOSTS, Class, Notifier, Outgoing, Probe, Proof, Receipt, SendError, Wording, call,
+    Body, CHAT_HOSTS, Class, Notifier, Outgoing, Probe, Proof, Receipt, SendError, Wording, call,
     chart_place,
 };
 use crate::config::channel::Slack as Settings;
@@ -142,21 +142,7 @@ impl Slack {
         part: usize,
         place: &Place,
     ) -> Result<(String, String), SendError> {
-        let mut body = json!({
-            "channel": place.channel,
-            "text": post.text,
-            "blocks": post.blocks,
-            "parse": "none",
-            "unfurl_links": false,
-            "unfurl_media": false,
-            "metadata": metadata(message, part),
-        });
-        if let (Some(thread), Some(fields)) = (&place.thread, body.as_object_mut()) {
-            fields.insert("thread_ts".to_owned(), json!(thread));
-            if place.broadcast {
-                fields.insert("reply_broadcast".to_owned(), json!(true));
-            }
-        }
+        let body = request(message, post, part, place);
         let answer = self.method("chat.postMessage", &body).await?;
         Ok((text(&answer, "channel")?, text(&answer, "ts")?))
     }
@@ -334,6 +320,31 @@ struct First {
     note: Option<String>,
 }
 
+/// Stands in a preview for the id that Slack gives an uploaded chart ..
+const UPLOADED: &str = "F0000000000";
+/// .. and for the timestamp it gives the first part.
+const FIRST_TS: &str = "0000000000.000000";
+
+/// The body of one `chat.postMessage`.
+fn request(message: &Outgoing<'_>, post: &Post, part: usize, place: &Place) -> Value {
+    let mut body = json!({
+        "channel": place.channel,
+        "text": post.text,
+        "blocks": post.blocks,
+        "parse": "none",
+        "unfurl_links": false,
+        "unfurl_media": false,
+        "metadata": metadata(message, part),
+    });
+    if let (Some(thread), Some(fields)) = (&place.thread, body.as_object_mut()) {
+        fields.insert("thread_ts".to_owned(), json!(thread));
+        if place.broadcast {
+            fields.insert("reply_broadcast".to_owned(), json!(true));
+        }
+    }
+    body
+}
+
 fn metadata(message: &Outgoing<'_>, part: usize) -> Value {
     json!({
         "event_type": "backstop_message",
@@ -361,18 +372,23 @@ impl Notifier for Slack {
         message.left(all)
     }
 
-    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<String>, SendError> {
-        let posts = self.build(message, &chart_place(message))?;
-        let channel = &self.settings.channel;
-        Ok(posts
-            .iter()
-            .map(|post| {
-                format!(
-                    "{:#}",
-                    json!({"channel": channel, "text": post.text, "blocks": post.blocks})
-                )
-            })
-            .collect())
+    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<Body>, SendError> {
+        let mut posts = self.build(message, &chart_place(message))?;
+        if let (Some(first), Some(_)) = (posts.first_mut(), message.chart_png) {
+            let chart = message.notice.chart.as_ref();
+            let alt = chart.map_or("", |chart| chart.alt.as_str());
+            *first = first.clone().with_chart(UPLOADED, alt);
+        }
+        let mut place = self.place(message);
+        let mut bodies = Vec::with_capacity(posts.len());
+        for (n, post) in posts.iter().enumerate() {
+            let request = request(message, post, n + 1, &place);
+            bodies.push(Body::json(&request, post.page()));
+            // The rest is said in the thread of the first.
+            place.thread.get_or_insert_with(|| FIRST_TS.to_owned());
+            place.broadcast = false;
+        }
+        Ok(bodies)
     }
 
     async fn send(&self, message: &Outgoing<'_>) -> Result<Receipt, SendError> {

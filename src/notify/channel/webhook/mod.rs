@@ -13,13 +13,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::header::CONTENT_TYPE;
+use serde_json::Value;
 use sha2::Sha256;
 
 pub use self::payload::Payload;
 use self::payload::split;
-use super::{Class, Notifier, Outgoing, Probe, Proof, Receipt, SendError, Wording, call};
+use super::{Body, Class, Notifier, Outgoing, Probe, Proof, Receipt, SendError, Wording, call};
 use crate::config::channel::{Webhook as Settings, webhook_key};
 use crate::domain::clock::SharedClock;
+use crate::notify::render::page;
 
 /// An operator's endpoint.
 #[derive(Debug)]
@@ -134,9 +136,16 @@ impl Notifier for Webhook {
         message.left(all)
     }
 
-    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<String>, SendError> {
-        let parts = self.build(message)?;
-        Ok(parts.into_iter().map(|part| part.body).collect())
+    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<Body>, SendError> {
+        let parts = self.build(message)?.into_iter();
+        let shown = parts.map(|part| {
+            let body: Value = serde_json::from_str(&part.body).unwrap_or_default();
+            let text = body.pointer("/data/text").and_then(Value::as_str);
+            let page = page::plain(text.unwrap_or_default());
+            let text = part.body;
+            Body { text, page }
+        });
+        Ok(shown.collect())
     }
 
     async fn send(&self, message: &Outgoing<'_>) -> Result<Receipt, SendError> {

@@ -18,12 +18,13 @@ use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 
 use super::{
-    CHAT_HOSTS, Class, Notifier, Outgoing, Probe, Proof, Receipt, SendError, Wording, call,
+    Body, CHAT_HOSTS, Class, Notifier, Outgoing, Probe, Proof, Receipt, SendError, Wording, call,
     chart_place,
 };
 use crate::config::channel::WeCom as Settings;
 use crate::notify::render::escape::Dialect;
 use crate::notify::render::markup::stripped;
+use crate::notify::render::page;
 use crate::notify::render::split::{Unit, split};
 use crate::notify::render::value::hex;
 use crate::notify::render::view::reference;
@@ -200,14 +201,16 @@ impl Notifier for WeCom {
         message.left(all)
     }
 
-    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<String>, SendError> {
+    fn preview(&self, message: &Outgoing<'_>) -> Result<Vec<Body>, SendError> {
         let bodies = self.build(message)?;
-        Ok(bodies
-            .texts
-            .iter()
-            .chain(&bodies.image)
-            .map(|body| format!("{body:#}"))
-            .collect())
+        let texts = bodies.texts.iter().map(|body| {
+            let text = body.pointer("/markdown/content").and_then(Value::as_str);
+            let page = page::fragment(Dialect::WeCom, text.unwrap_or_default());
+            Body::json(body, page)
+        });
+        let image = bodies.image.iter();
+        let image = image.map(|body| Body::json(body, page::chart("")));
+        Ok(texts.chain(image).collect())
     }
 
     async fn send(&self, message: &Outgoing<'_>) -> Result<Receipt, SendError> {
