@@ -8,12 +8,14 @@
 mod serve;
 mod tend;
 
+use jiff::Timestamp;
+
 use super::core::Core;
 use super::setup::Setup;
 use crate::canary::{ArmEvent, Armed, Group, Place, Sight, Subject, proof, render};
 use crate::domain::clock;
 use crate::domain::id::{DeploymentId, Env, LaneName, ReleaseId, Service};
-use crate::prometheus::RuleList;
+use crate::prometheus::{RuleGroup, RuleList};
 use crate::store::StoreError;
 use crate::web::api::{BatchState, BatchStatus, Refusal};
 
@@ -45,17 +47,28 @@ impl Setup {
         !self.canaries.is_empty() && service.is_some_and(|service| !service.canary.off)
     }
 
-    /// What every canary vmalert does with a group, asked all at once.
-    async fn look(&self, armed: &Armed) -> Vec<(String, Sight)> {
-        let looks = self.canaries.iter().map(|source| async move {
-            let sight = match source.rules().await {
-                Ok(list) => proof::look(&armed.group, armed.since, &list),
-                Err(error) => Sight::Away(error.to_string()),
-            };
-            (source.name(), sight)
+    /// What every canary vmalert has loaded, asked all at once.
+    async fn lists(&self) -> Vec<Listed> {
+        let lists = self.canaries.iter().map(|source| async move {
+            let list = source.rules().await.map_err(|error| error.to_string());
+            (source.name(), list)
         });
-        futures::future::join_all(looks).await
+        futures::future::join_all(lists).await
     }
+}
+
+/// A vmalert's name, and its rules or why it can't be asked.
+type Listed = (String, Result<Vec<RuleGroup>, String>);
+
+/// What each vmalert does with a group.
+fn sights(armed: &Armed, lists: &[Listed]) -> Vec<(String, Sight)> {
+    let sight = |list: &Result<Vec<RuleGroup>, String>| match list {
+        Ok(list) => proof::look(&armed.group, armed.since, list),
+        Err(why) => Sight::Away(why.clone()),
+    };
+    let all = lists.iter();
+    all.map(|(name, list)| (name.clone(), sight(list)))
+        .collect()
 }
 
 impl Core {
@@ -111,17 +124,25 @@ impl Core {
                 Err(why.unwrap_or_else(|| "it was announced before rules were armed".to_owned()))
             }
             Some(armed) if armed.proven_at.is_some() => Ok(armed),
-            Some(armed) if armed.is_live(now) => self.prove(setup, &armed).await?.map(|()| armed),
+            Some(armed) if armed.is_live(now) => {
+                let sights = sights(&armed, &setup.lists().await);
+                self.prove(&armed, &sights).await?.map(|()| armed)
+            }
             Some(armed) => Err(why_ended(&armed)),
         };
         Ok(self.told(setup, state, outcome))
     }
 
     /// `arming` with the reason, or `armed` while the rules are evaluated; `running` afterwards.
+    /// Rules that were proven and are evaluated no more are `arming` again until they are.
     fn told(&self, setup: &Setup, state: BatchState, outcome: Result<Armed, String>) -> BatchState {
         let now = self.ground.clock.now();
         let (status, progress) = match outcome {
             Err(why) => (BatchStatus::Arming, format!("not armed: {why}")),
+            Ok(armed) if armed.is_live(now) && self.watch.lapse(&armed).is_some() => {
+                let (since, why) = self.watch.lapse(&armed).unwrap_or_default();
+                (BatchStatus::Arming, unwatched(since, &why))
+            }
             Ok(armed) if armed.is_live(now) => {
                 let rules = armed.group.rules.len();
                 let names: Vec<String> = setup.canaries.iter().map(RuleList::name).collect();
@@ -193,10 +214,13 @@ impl Core {
         Ok(group)
     }
 
-    /// Looks at the vmalerts once; Ok when the proof stands, now or since another look.
-    async fn prove(&self, setup: &Setup, armed: &Armed) -> Result<Result<(), String>, StoreError> {
-        let sights = setup.look(armed).await;
-        let by = match self.watch.judge(armed, &sights) {
+    /// Takes in one look at the vmalerts; Ok when the proof stands, now or since another look.
+    async fn prove(
+        &self,
+        armed: &Armed,
+        sights: &[(String, Sight)],
+    ) -> Result<Result<(), String>, StoreError> {
+        let by = match self.watch.judge(armed, sights) {
             Ok(by) => by,
             Err(why) => return Ok(Err(why)),
         };
@@ -247,6 +271,10 @@ impl Core {
         self.armed.append_with(&place, now, wanted).await?;
         Ok(())
     }
+}
+
+fn unwatched(since: Timestamp, why: &str) -> String {
+    format!("not evaluated since {since:.0}: {why}")
 }
 
 fn why_ended(armed: &Armed) -> String {

@@ -14,5 +14,5 @@ pub mod render;
 
 pub use armed::{ArmEvent, Armed, ArmedStore, Place};
 pub use group::{Group, Rule};
-pub use proof::{Sight, Watch};
+pub use proof::{Sight, Turn, Watch};
 pub use render::{Subject, render};

@@ -127,3 +127,40 @@ fn armed() -> Armed {
     };
     Armed::begun(place, ReleaseId::new("checkout@2").unwrap(), group(), at(0))
 }
+
+#[test]
+fn rules_that_were_proven_and_are_evaluated_no_more_are_told_once_and_once_that_they_are_back() {
+    let (watch, armed) = (Watch::default(), armed());
+    let fresh = Duration::from_secs(30);
+    let look = |sight: Sight, now: i64| watch.again(&armed, &[("a".into(), sight)], at(now), fresh);
+    let lapse = || watch.lapse(&armed).map(|(since, why)| (since, why));
+    assert_eq!(look(Sight::Evaluated(at(100)), 130), None);
+    assert_eq!(lapse(), None);
+
+    // Gone for a moment: said to who asks, and to nobody else.
+    assert_eq!(look(Sight::Missing, 140), None);
+    let words = "vmalert a: the rules are not loaded";
+    assert_eq!(lapse(), Some((at(140), words.into())));
+    assert_eq!(look(Sight::Evaluated(at(150)), 150), None);
+    assert_eq!(lapse(), None);
+
+    // An evaluation that does not come again is none.
+    assert_eq!(look(Sight::Evaluated(at(150)), 181), None);
+    assert!(
+        lapse()
+            .unwrap()
+            .1
+            .starts_with("vmalert a: the last evaluation was at ")
+    );
+    assert_eq!(look(Sight::Failing("A: no".into()), 240), None);
+    let lost = "vmalert a: an evaluation fails: A: no";
+    assert_eq!(
+        look(Sight::Failing("A: no".into()), 241),
+        Some(Turn::Lost(lost.into()))
+    );
+    assert_eq!(look(Sight::Failing("A: no".into()), 500), None);
+    assert_eq!(lapse(), Some((at(181), lost.into())));
+    let back = Turn::Back(Duration::from_secs(420));
+    assert_eq!(look(Sight::Evaluated(at(600)), 601), Some(back));
+    assert_eq!(look(Sight::Evaluated(at(610)), 611), None);
+}

@@ -1,5 +1,7 @@
 //! What the repository says of a release: its tag, who released it, and the commits in between.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,9 @@ pub struct TagRelease {
     /// Whether it is marked as not ready for production.
     #[serde(default)]
     pub prerelease: bool,
+    /// SHA-256 of its files by name, lower-case hex, as GitHub computed it when they were uploaded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub digests: BTreeMap<String, String>,
 }
 
 /// How one commit lies to another.

@@ -34,6 +34,22 @@ pub(super) struct ReleaseBody {
     #[serde(default)]
     prerelease: bool,
     published_at: Option<Timestamp>,
+    #[serde(default)]
+    assets: Vec<AssetBody>,
+}
+
+#[derive(Deserialize)]
+struct AssetBody {
+    name: String,
+    /// `sha256:…`; null on files from before GitHub computed it, absent on older servers.
+    digest: Option<String>,
+}
+
+impl AssetBody {
+    fn sha256(self) -> Option<(String, String)> {
+        let digest = self.digest?.strip_prefix("sha256:")?.to_ascii_lowercase();
+        Some((self.name, digest))
+    }
 }
 
 #[derive(Deserialize)]
@@ -136,6 +152,11 @@ impl ReleaseBody {
                 url: self.html_url,
                 published_at: self.published_at,
                 prerelease: self.prerelease,
+                digests: self
+                    .assets
+                    .into_iter()
+                    .filter_map(AssetBody::sha256)
+                    .collect(),
             },
         })
     }

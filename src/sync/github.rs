@@ -110,6 +110,7 @@ impl GitHubSync {
         self.read_releases(service, memory).await?;
         let lists = self.read_tags(about, memory, summary).await;
         moved(service, memory, summary);
+        replaced(service, memory, summary);
         // The lists may be out of bounds for now; ranges of releases that are known are not.
         let ranges = self.read_ranges(about, memory, summary).await;
         lists.and(ranges)
@@ -183,5 +184,34 @@ fn moved(service: &Service, memory: &Memory, summary: &mut Summary) {
                 now: points_at.clone(),
             },
         });
+    }
+}
+
+/// Files of GitHub's releases that are not what was published under their name.
+fn replaced(service: &Service, memory: &Memory, summary: &mut Summary) {
+    for tag in memory.tags.says() {
+        let Some(told) = tag.release.as_ref().filter(|told| !told.digests.is_empty()) else {
+            continue;
+        };
+        let Some(release) = memory
+            .releases
+            .get(&keys::release(service, &tag.release_id))
+        else {
+            continue;
+        };
+        let artifact = (&release.artifact_url, &release.checksum);
+        let config = release.config.as_ref().map(|one| (&one.url, &one.checksum));
+        for (url, published) in [Some(artifact), config].into_iter().flatten() {
+            let name = url.rsplit('/').next().unwrap_or_default();
+            let now = told.digests.get(name).filter(|now| *now != published);
+            summary.problems.extend(now.map(|now| Problem {
+                service: service.clone(),
+                of: format!("file `{name}` of `{}`", tag.tag),
+                finding: Finding::AssetDiffers {
+                    published: published.clone(),
+                    now: now.clone(),
+                },
+            }));
+        }
     }
 }

@@ -114,6 +114,14 @@ pub enum Finding {
         /// The commit it points at now.
         now: String,
     },
+    /// A file of GitHub's release that is not the one that was published: either was replaced.
+    #[error("its SHA-256 is `{now}` on GitHub; the release was published with `{published}`")]
+    AssetDiffers {
+        /// The checksum the release was published with.
+        published: String,
+        /// GitHub's digest.
+        now: String,
+    },
     /// A release whose commit is no hash.
     #[error("`{0}` is no commit, so nothing can be compared with it")]
     NoCommit(String),

@@ -1,6 +1,7 @@
 //! Canary rules with the real vmalert and a real metrics store.
 
 mod arming;
+mod disarming;
 mod pipeline;
 mod pull;
 mod scene;

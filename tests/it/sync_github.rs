@@ -14,6 +14,7 @@ use backstop::github::{GitHub, GitHubSettings};
 use backstop::store::{Store, keys};
 use backstop::sync::{Finding, Summary, Syncer};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::support::github::GitHubServer;
 
@@ -215,6 +216,39 @@ async fn a_tag_that_moved_is_told_every_round_and_never_overwritten() {
     assert_eq!(first.commit.as_deref(), Some(one.as_str()));
     assert_eq!(second.commit.as_deref(), Some(moved.as_str()));
     assert_eq!(site.tag("1.7.0", 3).await, None);
+}
+
+#[tokio::test]
+async fn a_file_on_github_that_is_not_the_one_published_is_told_every_round() {
+    let site = Site::new().await;
+    history(&site).await;
+    let published = "ab".repeat(32);
+    let asset = |name: &str, digest: Value| json!({"name": name, "digest": digest});
+    let attach = |assets: Vec<Value>| {
+        let mut world = site.github.world();
+        let releases = &mut world.releases;
+        let one = releases.iter_mut().find(|one| one["tag_name"] == "v1.7.0");
+        one.unwrap()["assets"] = json!(assets);
+    };
+    // The file that was published, one that was not, and one from before there were digests.
+    attach(vec![
+        asset("1.7.0", json!(format!("sha256:{published}"))),
+        asset("notes.txt", json!(format!("sha256:{}", "00".repeat(32)))),
+        asset("old.tar.gz", Value::Null),
+    ]);
+    quiet(&site.syncer().run_once().await);
+
+    let now = "cd".repeat(32);
+    attach(vec![asset("1.7.0", json!(format!("sha256:{now}")))]);
+    for syncer in [site.syncer(), site.syncer()] {
+        let summary = syncer.run_once().await;
+        let [problem] = summary.problems.as_slice() else {
+            panic!("{summary:?}")
+        };
+        assert_eq!(problem.of, "file `1.7.0` of `v1.7.0`");
+        let (published, now) = (published.clone(), now.clone());
+        assert_eq!(problem.finding, Finding::AssetDiffers { published, now });
+    }
 }
 
 #[tokio::test]

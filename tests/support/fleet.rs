@@ -36,6 +36,8 @@ pub struct Health {
     pub latency: f64,
     /// CPU per request, likewise.
     pub cpu: f64,
+    /// Resident memory, likewise.
+    pub memory: f64,
 }
 
 impl Health {
@@ -44,12 +46,14 @@ impl Health {
         error_share: 0.003,
         latency: 1.0,
         cpu: 1.0,
+        memory: 1.0,
     };
     /// Every fifth request fails, the others are slow and cost more.
     pub const BAD: Self = Self {
         error_share: 0.2,
         latency: 4.0,
         cpu: 1.8,
+        memory: 1.0,
     };
 }
 
@@ -182,6 +186,17 @@ impl Fleet {
         unknown
     }
 
+    /// Restarts the processes of these hosts with what they run.
+    pub fn restart(&self, hosts: &[String]) {
+        let mut world = self.world();
+        let now = world.unix_ms;
+        let named = |name: &String| hosts.contains(name);
+        for (_, host) in world.hosts.iter_mut().filter(|((_, name), _)| named(name)) {
+            host.process = Counters::started(now);
+        }
+        world.new_series = true;
+    }
+
     /// How a release behaves wherever it runs; [`Health::GOOD`] unless set.
     pub fn set_health(&self, release_id: &str, health: Health) {
         self.world().health.insert(release_id.to_owned(), health);
@@ -290,7 +305,7 @@ impl Counters {
         }
         self.seconds += total * median * MEAN_PER_MEDIAN;
         self.cpu_seconds += total * CPU_SECONDS * health.cpu * random.around_one(0.05);
-        self.resident_bytes = RESIDENT_BYTES * random.around_one(0.03);
+        self.resident_bytes = RESIDENT_BYTES * health.memory * random.around_one(0.03);
         self.requests.len() > known
     }
 

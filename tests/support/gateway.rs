@@ -90,6 +90,8 @@ pub struct Setting {
     pub soak: &'static str,
     /// Lines of `rollback:` of the accused service.
     pub rollback: &'static str,
+    /// Whether batches are armed: the vmalert is one for canary rules, too, and never loads them.
+    pub arms: bool,
     /// `store:` of the configuration; None: a directory of its own.
     pub store: Option<StoreSettings>,
     /// Whether [`CROWD`] more services are configured, `svc1` and so on.
@@ -112,6 +114,7 @@ impl Default for Setting {
             strategy: "canary",
             soak: "1h",
             rollback: PIPELINES,
+            arms: false,
             store: None,
             crowd: false,
             more: "",
@@ -495,7 +498,7 @@ auth:
 {tokens}store: {{{place}}}
 replicas: {replicas}
 metrics: {{url: "{metrics}", timeout: 2s}}
-vmalert: [{{url: "{metrics}"}}]
+vmalert: [{{url: "{metrics}"}}{canary}]
 spinnaker: {{gate: "{gate}", basic: {{username: gateway, password: {{file: secrets/gate}}}}, timeout: 2s}}
 default_channels: [{channels}]
 services:
@@ -512,6 +515,11 @@ services:
             metrics = self.metrics.url(),
             gate = self.gate.url(),
             channels = CHANNELS.join(", "),
+            canary = if setting.arms {
+                format!(", {{url: \"{}\", canary: true}}", self.metrics.url())
+            } else {
+                String::new()
+            },
             strategy = setting.strategy,
             soak = setting.soak,
             rollback = setting.rollback,

@@ -75,6 +75,24 @@ impl Vmalert {
         Ok(Self { process, client })
     }
 
+    /// The newest vmalert, which fetches its rules from `rules`, an address, each second; evaluates them
+    /// as of now.
+    pub async fn start_fetching(
+        port: u16,
+        directory: &Path,
+        rules: &str,
+        datasource: &str,
+        notifiers: &[Notifier],
+    ) -> anyhow::Result<Self> {
+        let from = [format!("-rule={rules}"), "-rule.evalDelay=0s".to_owned()];
+        let recipe = recipe_of(Tool::NewVmalert, directory, &from, datasource, notifiers)?;
+        let log = directory.join("vmalert.log");
+        let ready = Ready::Http("/health");
+        let process = Process::start_on(port, "vmalert", &log, ready, recipe).await?;
+        let client = process::client()?;
+        Ok(Self { process, client })
+    }
+
     /// The base URL of its API.
     pub fn url(&self) -> String {
         self.process.url()
@@ -110,16 +128,26 @@ fn recipe(
     datasource: &str,
     notifiers: &[Notifier],
 ) -> anyhow::Result<impl Fn(u16) -> Command + Send + Sync + use<>> {
+    let files = ["yml", "yaml"].map(|kind| format!("-rule={}/*.{kind}", rules.display()));
+    recipe_of(Tool::Vmalert, directory, &files, datasource, notifiers)
+}
+
+fn recipe_of(
+    vmalert: Tool,
+    directory: &Path,
+    rules: &[String],
+    datasource: &str,
+    notifiers: &[Notifier],
+) -> anyhow::Result<impl Fn(u16) -> Command + Send + Sync + use<>> {
     ensure!(!notifiers.is_empty(), "vmalert wants a notifier");
-    let program = Tool::Vmalert.path()?;
+    let program = vmalert.path()?;
     std::fs::create_dir_all(directory).context("create the directory")?;
-    let mut arguments = vec![
-        format!("-rule={}/*.yml", rules.display()),
-        format!("-rule={}/*.yaml", rules.display()),
+    let mut arguments = rules.to_vec();
+    arguments.extend([
         format!("-datasource.url={datasource}"),
         "-evaluationInterval=1s".to_owned(),
         "-configCheckInterval=1s".to_owned(),
-    ];
+    ]);
     for (number, notifier) in notifiers.iter().enumerate() {
         arguments.push(format!("-notifier.url={}", notifier.url));
         // Positional: the n-th file belongs to the n-th URL.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::super::core::Core;
+use super::unwatched;
 use crate::canary::armed::Listing;
 use crate::canary::{Armed, group, lint};
 use crate::domain::id::DeploymentId;
@@ -55,24 +56,26 @@ impl Core {
         let mut found: BTreeMap<DeploymentId, BatchRules> = BTreeMap::new();
         for armed in all.all {
             let batches = found.entry(armed.place.deployment.clone()).or_default();
-            batches.insert(armed.place.batch, rules_state(armed, now));
+            let lapse = self.watch.lapse(&armed);
+            batches.insert(armed.place.batch, rules_state(armed, lapse, now));
         }
         found
     }
 }
 
-fn rules_state(armed: Armed, now: Timestamp) -> RulesState {
+fn rules_state(armed: Armed, lapse: Option<(Timestamp, String)>, now: Timestamp) -> RulesState {
     let status = match (armed.is_live(now), armed.proven_at) {
         (false, _) => RulesStatus::Disarmed,
-        (true, None) => RulesStatus::Arming,
-        (true, Some(_)) => RulesStatus::Armed,
+        (true, Some(_)) if lapse.is_none() => RulesStatus::Armed,
+        (true, _) => RulesStatus::Arming,
     };
+    let lapse = lapse.map(|(since, why)| unwatched(since, &why));
     RulesState {
         status,
         since: armed.since,
         proven_at: armed.proven_at,
         disarmed_at: armed.ended_at(now),
-        why: armed.disarmed.map(|(_, why)| why),
+        why: armed.disarmed.map(|(_, why)| why).or(lapse),
         group: armed.group.name,
     }
 }

@@ -1,17 +1,20 @@
 //! Looks after what is armed: proves it, and takes it away when its time has come.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::super::core::Core;
 use super::super::setup::Setup;
-use crate::canary::{ArmEvent, Armed, Place};
+use super::sights;
+use crate::canary::{ArmEvent, Armed, Place, Sight, Turn};
 use crate::domain::decision::Scope;
 use crate::domain::deployment::{Phase, Status};
 use crate::domain::id::{Env, LaneName, Service};
 use crate::domain::lane::{Incident, LaneState};
+use crate::domain::notice::{Notice, NoticeKind};
 use crate::enrich::catalog::View;
 use crate::store::StoreError;
 
@@ -49,6 +52,11 @@ impl Core {
         self.watch.keep(|place| places.contains(place));
         let lanes: BTreeSet<LaneName> = places.iter().map(|place| place.lane.clone()).collect();
         let view = self.view_with(setup, lanes).await;
+        let lists = if open.is_empty() {
+            Vec::new()
+        } else {
+            setup.lists().await
+        };
         for armed in &open {
             let lane = self.lanes.as_read(&armed.place.lane).await;
             let parts = setup.config.lane_parts(&armed.place.lane);
@@ -62,10 +70,58 @@ impl Core {
                 self.armed.append_with(&armed.place, now, wanted).await?;
             } else if armed.proven_at.is_none() {
                 // Why it is not proven yet is for whoever polls the batch.
-                drop(self.prove(setup, armed).await?);
+                drop(self.prove(armed, &sights(armed, &lists)).await?);
+            } else {
+                self.look_again(setup, armed, &sights(armed, &lists)).await;
             }
         }
         Ok(())
+    }
+}
+
+impl Core {
+    /// Rules that were proven: people hear when nobody evaluates them any more.
+    async fn look_again(&self, setup: &Setup, armed: &Armed, sights: &[(String, Sight)]) {
+        let now = self.ground.clock.now();
+        // Some intervals, and what an evaluation may take.
+        let fresh = setup.config.canary.interval * 3 + Duration::from_secs(30);
+        let Place {
+            deployment, batch, ..
+        } = &armed.place;
+        match self.watch.again(armed, sights, now, fresh) {
+            None => {}
+            Some(Turn::Back(after)) => tracing::info!(
+                deployment.id = %deployment,
+                "the canary rules of batch {batch} of `{deployment}` are evaluated again after {} s",
+                after.as_secs()
+            ),
+            Some(Turn::Lost(why)) => {
+                self.numbers.error("canary", "unwatched");
+                tracing::error!(
+                    deployment.id = %deployment,
+                    "nobody evaluates the canary rules of batch {batch} of `{deployment}`: {why}"
+                );
+                self.tell_unwatched(setup, armed, why).await;
+            }
+        }
+    }
+
+    async fn tell_unwatched(&self, setup: &Setup, armed: &Armed, why: String) {
+        let now = self.ground.clock.now();
+        let (deployment, batch) = (&armed.place.deployment, armed.place.batch);
+        let thread = format!("backstop/canary/{deployment}/{batch}/{}", armed.seq);
+        let subject = "a canary is not watched";
+        let mut notice = Notice::blank(NoticeKind::OwnTrouble, &thread, subject, now);
+        "critical".clone_into(&mut notice.severity);
+        notice.context_missing = Some(format!(
+            "batch {batch} of {} ({deployment}) has canary rules that nobody evaluates: {why}",
+            armed.release_id
+        ));
+        // Once an hour at most, however often it comes and goes, and over all replicas.
+        let hour = now.strftime("%Y-%m-%dT%H");
+        let fact = format!("{thread}/{hour}");
+        self.tell_all(setup, &setup.config.default_channels, notice, &fact)
+            .await;
     }
 }
 

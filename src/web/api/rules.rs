@@ -43,7 +43,7 @@ pub struct RulesState {
     /// When they were taken away.
     #[schemars(with = "Option<String>")]
     pub disarmed_at: Option<Timestamp>,
-    /// Why they were.
+    /// Why they were; or why rules that were proven are not evaluated now.
     pub why: Option<String>,
 }
 

@@ -11,6 +11,7 @@ use super::scene::{PATIENCE, Scene, has_tools};
 use crate::support::eventually::eventually;
 use crate::support::fleet::Health;
 use crate::support::process::free_port;
+use crate::support::tools::{Tool, required_in_ci};
 
 fn names(groups: &[Value]) -> Vec<&str> {
     let mut names: Vec<&str> = groups
@@ -124,6 +125,49 @@ async fn rules_are_proven_loaded_fire_for_the_bad_canary_alone_and_vanish() {
 }
 
 #[tokio::test]
+async fn a_newer_vmalert_fetches_the_rules_and_fires_for_the_bad_canary_alone() {
+    if !has_tools() || !required_in_ci(Tool::NewVmalert) {
+        return;
+    }
+    let port = free_port().unwrap();
+    let scene = Scene::fetched(&[format!("http://127.0.0.1:{port}")]).await;
+    let vmalert = scene.fetching_vmalert(port).await;
+    let asked = Instant::now();
+    for service in ["checkout", "cart"] {
+        scene.announce(service, 1).await;
+    }
+    scene.armed("checkout", 1).await;
+    println!("proven armed by HTTP after {:?}", asked.elapsed());
+    scene.armed("cart", 1).await;
+    let loaded = vmalert.groups().await.unwrap();
+    assert_eq!(names(&loaded), [HEARTBEAT, CART, CHECKOUT]);
+
+    let bad = Instant::now();
+    scene.deploy("checkout", Health::BAD).await;
+    scene.deploy("cart", Health::GOOD).await;
+    eventually(PATIENCE, "the bad canary's alert", || async {
+        let page = scene.get("/api/v1/alerts").await;
+        let items = page["items"].as_array()?;
+        let found = items.iter().find(|one| one["metric"] == "CanaryErrorRatio");
+        found.map(|one| assert_eq!(one["release_id"], "checkout@2", "{one}"))
+    })
+    .await
+    .unwrap();
+    println!("alert taken in by HTTP after {:?}", bad.elapsed());
+    for alert in vmalert.alerts().await.unwrap() {
+        assert_eq!(alert["labels"]["release_id"], "checkout@2", "{alert}");
+    }
+    for service in ["cart", "checkout"] {
+        scene.sync(service, 2, Status::Success).await;
+    }
+    eventually(PATIENCE, "all rules to vanish", || async {
+        (names(&vmalert.groups().await.ok()?) == [HEARTBEAT]).then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn a_batch_waits_for_every_vmalert_and_says_for_which_and_the_last_rules_stay() {
     if !has_tools() {
         return;
@@ -159,4 +203,63 @@ async fn a_batch_waits_for_every_vmalert_and_says_for_which_and_the_last_rules_s
         .unwrap();
     assert_eq!(pulled.status.code(), Some(3), "{pulled:?}");
     assert_eq!(scene.file().unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_batch_that_was_armed_says_so_when_nobody_evaluates_its_rules_and_clears_by_itself() {
+    if !has_tools() {
+        return;
+    }
+    let port = free_port().unwrap();
+    let scene = Scene::start(&[format!("http://127.0.0.1:{port}")]).await;
+    let vmalert = scene.vmalert(port).await;
+    scene.announce("checkout", 1).await;
+    scene.armed("checkout", 1).await;
+    scene.deploy("checkout", Health::GOOD).await;
+
+    drop(vmalert);
+    eventually(PATIENCE, "words that nobody evaluates them", || async {
+        let state = scene.batch("checkout", 1).await;
+        let words = state["progress"].as_str()?.contains("not evaluated since");
+        (state["status"] == "arming" && words).then_some(())
+    })
+    .await
+    .unwrap();
+    let page = scene
+        .get("/api/v1/deployments?deployment_id=D-checkout")
+        .await;
+    let rules = &page["items"][0]["canary_rules"]["1"];
+    assert_eq!(rules["status"], "arming", "{page:#}");
+    let why = rules["why"].as_str().unwrap();
+    assert!(why.contains("it can't be asked"), "{why}");
+
+    let _again = scene.vmalert(port).await;
+    scene.armed("checkout", 1).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_spinnaker_gives_up_before_it_was_armed_is_disarmed() {
+    if !has_tools() {
+        return;
+    }
+    // No vmalert answers there.
+    let port = free_port().unwrap();
+    let scene = Scene::start(&[format!("http://127.0.0.1:{port}")]).await;
+    scene.announce("checkout", 1).await;
+    eventually(PATIENCE, "the rules to be served", || async {
+        scene.file()?.contains(CHECKOUT).then_some(())
+    })
+    .await
+    .unwrap();
+    let path = "/api/v1/deployments/D-checkout/batches/1/cancel";
+    let (status, state) = scene.ask(reqwest::Method::POST, path, None).await;
+    assert_eq!(status, 200, "{state}");
+    eventually(PATIENCE, "the rules to be gone", || async {
+        (!scene.file()?.contains(CHECKOUT)).then_some(())
+    })
+    .await
+    .unwrap();
+    scene
+        .waits("checkout", 1, "Spinnaker gave the batch up")
+        .await;
 }

@@ -37,7 +37,7 @@ pub(super) struct Scene {
     _pull: Child,
 }
 
-fn config(folder: &Path, metrics: &str, vmalerts: &[String]) {
+fn config(folder: &Path, metrics: &str, vmalerts: &[String], canary: &str) {
     let vmalerts: Vec<String> = vmalerts
         .iter()
         .map(|url| format!("{{url: \"{url}\", canary: true}}"))
@@ -51,7 +51,7 @@ fn config(folder: &Path, metrics: &str, vmalerts: &[String]) {
     let text = format!(
         "auth:\n  tokens: [{{name: all, token: {{file: token}}, scopes: [ingest, read, deploy]}}]\n\
          store: {{url: 'file:{store}'}}\nmetrics: {{url: '{metrics}', latency_offset: true}}\n\
-         vmalert: [{vmalerts}]\ncanary: {{interval: 1s}}\nservices:\n{services}\
+         vmalert: [{vmalerts}]\ncanary: {{interval: 1s{canary}}}\nservices:\n{services}\
          timing: {{sweep: 300ms, catalog_refresh: 300ms}}\n",
         store = folder.join("store").display(),
         vmalerts = vmalerts.join(", "),
@@ -64,6 +64,15 @@ fn config(folder: &Path, metrics: &str, vmalerts: &[String]) {
 impl Scene {
     /// Everything but the vmalert, which is to listen at `vmalerts`.
     pub(super) async fn start(vmalerts: &[String]) -> Self {
+        Self::with(vmalerts, vmalerts, "").await
+    }
+
+    /// The same for newer vmalerts, which fetch the rules themselves: nothing tells them to.
+    pub(super) async fn fetched(vmalerts: &[String]) -> Self {
+        Self::with(vmalerts, &[], ", eval_delay: 0s").await
+    }
+
+    async fn with(vmalerts: &[String], reloaded: &[String], canary: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let metrics = VictoriaMetrics::start(&folder.path().join("vm"))
             .await
@@ -75,7 +84,7 @@ impl Scene {
             .await
             .unwrap();
         let feed = Feed::start(fleet.clone(), metrics.importer.clone());
-        config(folder.path(), &metrics.url(), vmalerts);
+        config(folder.path(), &metrics.url(), vmalerts, canary);
         let file = folder.path().join("backstop.yaml");
         let settings = load(Some(&file), Secrets::Read).unwrap().store;
         let gateway = Replica::start(&file).await;
@@ -95,7 +104,7 @@ impl Scene {
             .arg(folder.path().join("token"))
             .arg("--to")
             .arg(&rules)
-            .args(vmalerts.iter().flat_map(|url| ["--vmalert", url]))
+            .args(reloaded.iter().flat_map(|url| ["--vmalert", url]))
             .env_clear()
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -126,6 +135,21 @@ impl Scene {
         let rules = self.folder.path().join("rules");
         let (metrics, notifiers) = (self.metrics.url(), [notifier]);
         Vmalert::start_on(port, &folder, &rules, &metrics, &notifiers)
+            .await
+            .unwrap()
+    }
+
+    /// The newest vmalert, which fetches the rules from the gateway and posts to it.
+    pub(super) async fn fetching_vmalert(&self, port: u16) -> Vmalert {
+        let front = self
+            .front
+            .url()
+            .replace("http://", "http://vmalert:let-me-in@");
+        let rules = format!("{front}/api/v1/canary/rules.yaml");
+        let notifier = Notifier::new(self.front.url()).with_token("let-me-in");
+        let folder = self.folder.path().join(format!("vmalert-{port}"));
+        let metrics = self.metrics.url();
+        Vmalert::start_fetching(port, &folder, &rules, &metrics, &[notifier])
             .await
             .unwrap()
     }

@@ -1,6 +1,6 @@
-//! The shipped templates, judged by the real vmalert over ten minutes of six canaries.
+//! The shipped templates, judged by the real vmalert over ten minutes of nine canaries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use backstop::canary::{Subject, group, render};
@@ -21,7 +21,19 @@ const CANARY: u64 = 600;
 const SCRAPE: usize = 10;
 
 /// Services, each with one kind of canary on two of its ten hosts.
-const KINDS: [&str; 6] = ["bad", "failing", "slow", "healthy", "quiet", "silent"];
+const KINDS: [&str; 9] = [
+    "bad",
+    "failing",
+    "slow",
+    "healthy",
+    "quiet",
+    "silent",
+    "greedy",
+    "crashing",
+    "restarted",
+];
+/// Seconds between two starts of what crashes.
+const CRASH: u64 = 90;
 
 /// Ten minutes of every kind, up to now; the second in which the canaries started.
 async fn history(store: &VictoriaMetrics) -> u64 {
@@ -46,6 +58,13 @@ async fn history(store: &VictoriaMetrics) -> u64 {
             ..Health::GOOD
         },
     );
+    fleet.set_health(
+        "greedy@2",
+        Health {
+            memory: 2.5,
+            ..Health::GOOD
+        },
+    );
     // One request in 20 s to each host, and one of seven fails, as with the stable release.
     fleet.set_traffic("quiet", 0.05);
     for release in ["quiet@1", "quiet@2"] {
@@ -67,6 +86,14 @@ async fn history(store: &VictoriaMetrics) -> u64 {
                 fleet.silence(hosts, kind == "silent");
             }
         }
+        let since = second.saturating_sub(started);
+        if since >= CRASH && since % CRASH < SCRAPE as u64 {
+            fleet.restart(&fleet.hosts("crashing")[..1]);
+        }
+        // A process may be started anew once without anybody being called.
+        if (300..300 + SCRAPE as u64).contains(&since) {
+            fleet.restart(&fleet.hosts("restarted")[..2]);
+        }
         store
             .importer
             .push(&fleet.samples_at(second * 1000))
@@ -75,6 +102,20 @@ async fn history(store: &VictoriaMetrics) -> u64 {
     }
     store.importer.flush().await.unwrap();
     started
+}
+
+/// Every alert of every shipped template.
+fn shipped_alerts() -> BTreeSet<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/canary");
+    let files = std::fs::read_dir(folder).unwrap();
+    let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let alerts = texts.flat_map(|text| {
+        let names = text.lines().filter_map(|line| line.split_once("- alert: "));
+        names
+            .map(|(_, name)| name.trim().to_owned())
+            .collect::<Vec<_>>()
+    });
+    alerts.collect()
 }
 
 fn rules() -> String {
@@ -160,6 +201,12 @@ async fn every_bad_canary_is_found_no_healthy_or_quiet_one_is_and_silence_is_a_w
         fired("quiet")
     );
     assert_eq!(fired("silent"), ["CanaryNoData"]);
+    assert_eq!(fired("greedy"), ["CanaryMemory"]);
+    assert_eq!(fired("crashing"), ["CanaryRestarts"]);
+    assert_eq!(fired("restarted"), [""; 0]);
+    let every: BTreeSet<&str> = after.keys().map(|(_, alert)| alert.as_str()).collect();
+    let shipped = shipped_alerts();
+    assert_eq!(every, shipped.iter().map(String::as_str).collect());
     let errors = |kind: &str| after[&(kind.to_owned(), "CanaryErrorRatio".to_owned())];
     assert!(
         errors("bad") <= 60.0 && errors("failing") <= 120.0,
