@@ -133,7 +133,7 @@ fn rules_that_were_proven_and_are_evaluated_no_more_are_told_once_and_once_that_
     let (watch, armed) = (Watch::default(), armed());
     let fresh = Duration::from_secs(30);
     let look = |sight: Sight, now: i64| watch.again(&armed, &[("a".into(), sight)], at(now), fresh);
-    let lapse = || watch.lapse(&armed).map(|(since, why)| (since, why));
+    let lapse = || watch.lapse(&armed);
     assert_eq!(look(Sight::Evaluated(at(100)), 130), None);
     assert_eq!(lapse(), None);
 
@@ -160,7 +160,7 @@ fn rules_that_were_proven_and_are_evaluated_no_more_are_told_once_and_once_that_
     );
     assert_eq!(look(Sight::Failing("A: no".into()), 500), None);
     assert_eq!(lapse(), Some((at(181), lost.into())));
-    let back = Turn::Back(Duration::from_secs(420));
+    let back = Turn::Back(Duration::from_mins(7));
     assert_eq!(look(Sight::Evaluated(at(600)), 601), Some(back));
     assert_eq!(look(Sight::Evaluated(at(610)), 611), None);
 }
