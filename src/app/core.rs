@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify as Wake;
 
+use super::agents::Agents;
 use super::holds::Holds;
 use super::modes::ModeStore;
 use super::picture::Pictures;
@@ -49,6 +50,8 @@ pub struct Core {
     pub(super) holds: Holds,
     /// Canary rules.
     pub(super) armed: ArmedStore,
+    /// Hosts that agents deploy on.
+    pub(super) agents: Agents,
     /// What was seen of them in the vmalerts.
     pub(super) watch: Watch,
     /// What is known of the self-test.

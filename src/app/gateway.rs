@@ -10,17 +10,21 @@ use super::core::Core;
 use super::manual::away;
 use super::run::Reloader;
 use crate::act::engine::{Abandonment, Admission, BatchOutcome, BatchPost};
+use crate::domain::agent::{Polled, Record};
 use crate::domain::deployment::{Deployment, Instance, Status};
-use crate::domain::id::{ApprovalId, DeploymentId, Env, IncidentId, LaneName, Service};
+use crate::domain::id::{
+    ApprovalId, DeploymentId, Env, Host, IncidentId, LaneName, ReleaseId, Service,
+};
 use crate::domain::lane::{Approval, Incident, LaneState};
 use crate::domain::policy::Mode;
 use crate::domain::record::DecisionRecord;
 use crate::explain::Explanation;
 use crate::web::api::{
-    Abandon, Accepted, Admit, Admitted, AlertDelivery, AlertRecord, AnswerApproval, ApplyRollback,
-    ApprovalAnswered, BatchState, BatchStatus, DeploymentState, Explain, Filter, Gateway,
-    InstancesRecorded, ModeSwitch, Page, RecordInstances, Refusal, ReleaseRecord, ReportFormat,
-    RollbackOpened, RollbackPlan, RollbackRequest, SetMode, StartBatch, TargetGroup,
+    Abandon, Accepted, Admit, Admitted, AgentAsk, AlertDelivery, AlertRecord, AnswerApproval,
+    ApplyRollback, ApprovalAnswered, ArtifactStream, BatchState, BatchStatus, DeploymentState,
+    Explain, Filter, Gateway, InstancesRecorded, ModeSwitch, Page, RecordInstances, Recorded,
+    Refusal, ReleaseRecord, ReportFormat, RollbackOpened, RollbackPlan, RollbackRequest, SetMode,
+    StartBatch, TargetGroup,
 };
 
 /// The app behind the routes.
@@ -120,7 +124,8 @@ impl Core {
             release_id: &state.release_id.clone(),
             batch: n,
         };
-        self.polled_state(&setup, &announced, state).await
+        let state = self.polled_state(&setup, &announced, state).await?;
+        self.told_by_agents(&setup, &announced, state).await
     }
 }
 
@@ -152,6 +157,16 @@ impl Gateway for Door {
                 format!("service `{service}` is not configured"),
             ));
         }
+        let setup = self.core.setup().clone();
+        self.core
+            .can_be_given(
+                &setup,
+                &service,
+                &facts.env,
+                &facts.release_id,
+                &facts.hosts,
+            )
+            .await?;
         let engine = self.core.engine().ok_or_else(|| away(&"still starting"))?;
         let post = BatchPost {
             lane: lane.clone(),
@@ -184,8 +199,8 @@ impl Gateway for Door {
             release_id: &known.release_id.clone(),
             batch: request.n,
         };
-        let setup = self.core.setup().clone();
-        self.core.armed_state(&setup, &announced, known).await
+        let state = self.core.armed_state(&setup, &announced, known).await?;
+        self.core.told_by_agents(&setup, &announced, state).await
     }
 
     async fn batch(&self, deployment: DeploymentId, n: u32) -> Result<BatchState, Refusal> {
@@ -198,6 +213,14 @@ impl Gateway for Door {
         let state = self.core.batch_now(&deployment, n).await?;
         if state.status == BatchStatus::Arming {
             self.core.disarm_unproven(&deployment, n).await?;
+        }
+        let going = matches!(
+            state.status,
+            BatchStatus::Running | BatchStatus::Arming | BatchStatus::Armed
+        );
+        if going && let Some((lane, _)) = self.core.lane_of(&deployment).await? {
+            let setup = self.core.setup().clone();
+            self.core.give_up(&setup, &lane, &deployment, n).await?;
         }
         Ok(match state.status {
             BatchStatus::Running | BatchStatus::Arming | BatchStatus::Armed => BatchState {
@@ -225,6 +248,39 @@ impl Gateway for Door {
                 reason,
             }),
         }
+    }
+
+    async fn hosts_back(&self, asked: Admit) -> Result<BatchState, Refusal> {
+        self.core.hosts_back(&asked).await
+    }
+
+    async fn hosts_back_state(
+        &self,
+        incident: IncidentId,
+        attempt: u32,
+    ) -> Result<BatchState, Refusal> {
+        self.core.hosts_back_state(&incident, attempt).await
+    }
+
+    async fn agent_desired(&self, ask: AgentAsk) -> Result<Polled, Refusal> {
+        self.core.polled(&ask).await
+    }
+
+    async fn agent_records(
+        &self,
+        ask: AgentAsk,
+        records: Vec<Record>,
+    ) -> Result<Recorded, Refusal> {
+        self.core.recorded(&ask, records).await
+    }
+
+    async fn agent_artifact(
+        &self,
+        host: Host,
+        release: ReleaseId,
+        what: String,
+    ) -> Result<ArtifactStream, Refusal> {
+        self.core.served_artifact(&host, &release, &what).await
     }
 
     async fn plan_rollback(&self, request: RollbackRequest) -> Result<RollbackPlan, Refusal> {

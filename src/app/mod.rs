@@ -6,6 +6,7 @@
 //! [`setup::Setup`], swapped whole.
 
 mod active;
+mod agents;
 mod arming;
 mod audience;
 pub mod backtest;

@@ -11,6 +11,7 @@ use tokio::sync::Notify as Wake;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::agents::Agents;
 use super::core::Core;
 use super::gateway::Door;
 use super::hearing::Hearing;
@@ -114,8 +115,7 @@ impl App {
             slack_waits: Arc::default(),
         };
         let fonts = Fonts::load(config.chart_font.as_deref())?;
-        let timing = config.timing.clone();
-        let budget = config.budget;
+        let (timing, budget) = (config.timing.clone(), config.budget);
         let http_timeout = config
             .spinnaker
             .as_ref()
@@ -133,6 +133,7 @@ impl App {
             lanes: lanes.clone(),
             pictures: Pictures::new(fonts),
             holds: Holds::new(store.clone()),
+            agents: Agents::new(&store),
             armed: ArmedStore::new(store.clone()),
             watch: Watch::default(),
             self_tests: SelfTests::new(store.clone()),
@@ -291,6 +292,8 @@ impl Core {
         tasks.spawn(async move { core.keep_self_testing(token).await });
         let (core, token) = (Arc::clone(self), stop.clone());
         tasks.spawn(async move { core.keep_armed(token).await });
+        let (core, token) = (Arc::clone(self), stop.clone());
+        tasks.spawn(async move { core.keep_seen(token).await });
         let (core, token, reloader) = (Arc::clone(self), stop.clone(), reloader.clone());
         tasks.spawn(async move { reloader.keep_reloading(&core, token).await });
     }

@@ -24,8 +24,10 @@ use crate::notify::{ChannelSetup, Ear, Limits, Notify, NotifySettings};
 use crate::prometheus::{Alertmanager, RuleSource};
 use crate::spinnaker::{Gate, GateSettings, Login};
 
-use crate::store::{Store, keys};
+use crate::store::{ArtifactPlace, Store, keys};
 
+/// One request to the place of artifacts, its last byte included.
+const ARTIFACT_TIMEOUT: Duration = Duration::from_mins(10);
 /// Mail has no vendor's limit; the server's own answers govern it.
 const MAIL_PER_MINUTE: u32 = 6_000;
 /// About one message a second to a channel, says Slack.
@@ -63,6 +65,8 @@ pub(super) struct Setup {
     pub gate: Option<Gate>,
     /// The vmalerts that evaluate canary rules.
     pub canaries: Vec<RuleSource>,
+    /// Where agents fetch releases from.
+    pub artifacts: Option<ArtifactPlace>,
     /// Where the self-test's alert goes.
     pub alertmanager: Option<Alertmanager>,
     /// Asks the metrics store and the trusted rule lists.
@@ -135,11 +139,17 @@ impl Setup {
             .self_test
             .as_ref()
             .map(|test| Alertmanager::new(http.clone(), &test.alertmanager));
+        let artifacts = config.artifacts.as_deref();
+        let artifacts = artifacts.map(|place| ArtifactPlace::open(place, ARTIFACT_TIMEOUT));
+        let artifacts = artifacts
+            .transpose()
+            .map_err(|error| SetupError::new("`artifacts.url`", error))?;
         Ok(Self {
             config,
             notify,
             gate,
             canaries,
+            artifacts,
             alertmanager,
             prober,
         })

@@ -367,6 +367,9 @@ pub struct Incident {
     pub submitted_at: Option<Timestamp>,
     /// The execution that was let in.
     pub admitted: Option<ExecutionId>,
+    /// The number of the link that let it in: the epoch its hosts obey.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted_seq: Option<u64>,
     /// When it ended, its status and text.
     pub finished: Option<FinishedExecution>,
     /// The answer of the recovery question, when there is one.
@@ -401,6 +404,8 @@ pub struct FinishedExecution {
 /// A batch start, as the lane knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BatchStart {
+    /// Its number in the lane: the epoch its hosts obey.
+    pub seq: u64,
     /// When it was appended.
     #[schemars(with = "String")]
     pub at: Timestamp,

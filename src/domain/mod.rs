@@ -3,6 +3,7 @@
 //! No I/O, no async, no foreign wire formats. What is serialised here is a document in the store
 //! or a body of the read API, so a field's name and meaning is a promise to operators.
 
+pub mod agent;
 pub mod alert;
 pub mod clock;
 pub mod context;

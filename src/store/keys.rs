@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::hex;
 use crate::domain::id::{
-    ChannelName, DeploymentId, Env, Host, IncidentId, LaneName, ReleaseId, Service,
+    ChannelName, DeploymentId, Env, Host, IncidentId, LaneName, ReleaseId, ReplicaId, Service,
 };
 
 /// Digits of a number in a key, so that names sort like numbers.
@@ -70,6 +70,24 @@ pub fn instance(service: &Service, env: &Env, id: &DeploymentId, host: &Host) ->
 /// Written by the gateway, when the deployment is over.
 pub fn snapshot(service: &Service, env: &Env, id: &DeploymentId) -> String {
     format!("snapshots/{service}/{env}/{id}")
+}
+
+/// What one host is to run as of an epoch. Written once, by the gateway.
+pub fn desired(env: &Env, service: &Service, host: &Host, epoch: u64) -> String {
+    format!("desired/{env}/{service}/{host}/{}.json", number(epoch))
+}
+
+/// What became of a batch that agents deployed; written once.
+pub fn verdict(lane: &LaneName, deployment: &DeploymentId, batch: u32) -> String {
+    format!("batches/{lane}/{deployment}/{batch}.json")
+}
+
+/// The folder of what replicas heard of agents.
+pub const SEEN: &str = "seen";
+
+/// What one replica heard of agents; replaces the one before.
+pub fn seen(replica: &ReplicaId, at: Timestamp) -> String {
+    format!("{SEEN}/{}.json", stamped(at, replica.as_str()))
 }
 
 /// A lane's chain.

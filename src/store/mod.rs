@@ -5,6 +5,7 @@
 //! request can meet its own first try, and a 409 can come without an object. What can't be read
 //! back is [`StoreError::Unknown`]: neither ours nor free.
 
+mod artifacts;
 pub mod chain;
 pub mod keys;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::clock;
 
+pub use artifacts::{ArtifactPlace, Pieces};
 pub use open::{OpenError, StoreSettings, open, open_objects};
 
 /// One create with its read-back takes at most this long.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::prefix::PrefixStore;
@@ -79,8 +79,7 @@ pub fn open_objects(
     if let Some(path) = url.strip_prefix("file:") {
         return open_directory(url, path.trim_start_matches("//"));
     }
-    if let Some(rest) = url.strip_prefix("s3://") {
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if let Some((bucket, prefix)) = bucket_of(url) {
         return open_s3(settings, bucket, prefix, timeout);
     }
     Err(OpenError::UnknownScheme(url.to_owned()))
@@ -102,12 +101,32 @@ fn open_directory(url: &str, path: &str) -> Result<Arc<dyn ObjectStore>, OpenErr
     Ok(Arc::new(store))
 }
 
+/// The bucket and prefix of an `s3://` address.
+pub(super) fn bucket_of(url: &str) -> Option<(&str, &str)> {
+    let rest = url.strip_prefix("s3://")?;
+    Some(rest.split_once('/').unwrap_or((rest, "")))
+}
+
 fn open_s3(
     settings: &StoreSettings,
     bucket: &str,
     prefix: &str,
     timeout: Duration,
 ) -> Result<Arc<dyn ObjectStore>, OpenError> {
+    let store = s3(settings, bucket, timeout)?;
+    Ok(if prefix.is_empty() {
+        Arc::new(store)
+    } else {
+        Arc::new(PrefixStore::new(store, prefix))
+    })
+}
+
+/// The client of a bucket.
+pub(super) fn s3(
+    settings: &StoreSettings,
+    bucket: &str,
+    timeout: Duration,
+) -> Result<AmazonS3, OpenError> {
     // The crate's own 10 tries over 3 min are too long for an alert's path; `Store` retries
     // under one nonce.
     let retry = RetryConfig {
@@ -142,13 +161,8 @@ fn open_s3(
             .with_access_key_id(id)
             .with_secret_access_key(secret.expose());
     }
-    let store = builder.build().map_err(|error| OpenError::Client {
+    builder.build().map_err(|error| OpenError::Client {
         url: settings.url.clone(),
         reason: error.to_string(),
-    })?;
-    Ok(if prefix.is_empty() {
-        Arc::new(store)
-    } else {
-        Arc::new(PrefixStore::new(store, prefix))
     })
 }

@@ -64,6 +64,9 @@ pub struct Metrics {
     deliveries: Counters<3>,
     errors: Counters<2>,
     panics: Counter,
+    agent_records: Counters<1>,
+    /// Polls of agents.
+    pub agent_polls: Counter,
     /// Connections being served.
     pub connections_open: Gauge,
     /// Incidents that are not closed.
@@ -124,6 +127,8 @@ impl Metrics {
             deliveries: Family::default(),
             errors: Family::default(),
             panics: Counter::default(),
+            agent_records: Family::default(),
+            agent_polls: Counter::default(),
             connections_open: Gauge::default(),
             incidents_open: Gauge::default(),
             incidents_unknown: Gauge::default(),
@@ -226,6 +231,12 @@ impl Metrics {
             "self_test_last_success_timestamp_seconds",
             "When a self-test last came through on any replica, by sender",
             m.self_test_last_success_timestamp_seconds.clone(),
+        );
+        r.register("agent_polls", "Polls of agents", m.agent_polls.clone());
+        r.register(
+            "agent_records",
+            "Records that agents sent, by step",
+            m.agent_records.clone(),
         );
         r.register("panics", "Tasks that panicked", m.panics.clone());
         r.register(
@@ -425,6 +436,12 @@ impl Metrics {
     /// A task panicked.
     pub fn panic(&self) {
         self.panics.inc();
+    }
+
+    /// An agent's record of a step was taken in.
+    pub fn agent_record(&self, step: &'static str) {
+        let pairs = [("step", step.to_owned())];
+        self.agent_records.get_or_create(&pairs).inc();
     }
 }
 

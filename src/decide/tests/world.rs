@@ -429,6 +429,7 @@ pub(super) fn incident(id: &str, scope: Scope, ending: Option<Ending>) -> Incide
         execution: None,
         submitted_at: None,
         admitted: admitted.then(|| ExecutionId::new("E1").unwrap()),
+        admitted_seq: None,
         finished: None,
         recovery: None,
         revision: 0,

@@ -185,6 +185,7 @@ impl LaneState {
                 hosts,
             } => {
                 let start = BatchStart {
+                    seq,
                     at: entry.at,
                     release_id: release_id.clone(),
                     of: *of,
@@ -211,6 +212,9 @@ impl LaneState {
                 let about = |one: &&mut Incident| event.incident() == Some(&one.id);
                 if let Some(incident) = all.into_iter().find(about) {
                     incident.take_in(entry, event);
+                    if let LaneEvent::Admitted { .. } = event {
+                        incident.admitted_seq = Some(seq);
+                    }
                 }
                 if self.open.as_ref().is_some_and(Incident::is_closed) {
                     self.closed.extend(self.open.take());

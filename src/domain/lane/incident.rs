@@ -22,6 +22,7 @@ impl Incident {
             execution: None,
             submitted_at: None,
             admitted: None,
+            admitted_seq: None,
             finished: None,
             recovery: None,
             revision: 0,
@@ -62,6 +63,12 @@ impl Incident {
     pub fn may_have_taken_effect(&self) -> bool {
         let lost = |entry: &LaneEntry| matches!(entry.event, LaneEvent::Unknown { .. });
         self.took_effect() || (!self.asks_for_admission() && self.events.iter().any(lost))
+    }
+
+    /// When its execution was let in.
+    pub fn admitted_at(&self) -> Option<jiff::Timestamp> {
+        let let_in = |entry: &&LaneEntry| matches!(entry.event, LaneEvent::Admitted { .. });
+        self.events.iter().rev().find(let_in).map(|entry| entry.at)
     }
 
     /// Whether an execution of it must ask before it touches anything.
@@ -348,6 +355,7 @@ impl Incident {
                 self.execution = None;
                 self.submitted_at = None;
                 self.admitted = None;
+                self.admitted_seq = None;
             }
             LaneEvent::Unknown { .. } => self.stage = Stage::Unknown,
             LaneEvent::Finished {

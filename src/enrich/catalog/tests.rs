@@ -270,6 +270,7 @@ fn starts(
     let release_id = ReleaseId::of(&lane().0, version).unwrap();
     let start = |&(n, when, name): &(u32, i64, &str)| {
         let start = BatchStart {
+            seq: 1,
             at: at(when),
             release_id: release_id.clone(),
             of,

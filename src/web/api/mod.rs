@@ -3,6 +3,7 @@
 //! Ids are checked before they get here. Every call may be dropped by nobody: it runs on its own
 //! task, so a sender that hangs up cancels nothing.
 
+mod agent;
 mod bodies;
 mod instances;
 mod records;
@@ -13,12 +14,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::domain::agent::{Polled, Record};
 use crate::domain::deployment::Instance;
-use crate::domain::id::{ApprovalId, DeploymentId, Env, IncidentId, Service};
+use crate::domain::id::{ApprovalId, DeploymentId, Env, Host, IncidentId, ReleaseId, Service};
 use crate::domain::lane::{Approval, Incident};
 use crate::domain::record::DecisionRecord;
 use crate::explain::Explanation;
 
+pub use agent::{AgentAsk, ArtifactStream, Recorded};
 pub use bodies::{
     Abandon, Accepted, Admit, Admitted, AlertDelivery, AlertRecord, AnswerApproval, ApplyRollback,
     ApprovalAnswered, ApprovalVerdict, BatchFacts, BatchState, BatchStatus, Expect, Explain,
@@ -47,6 +50,29 @@ pub trait Gateway: Send + Sync + 'static {
     /// An execution asks to be let in. Ok for the one execution that may go on, however often it
     /// asks; [`Refusal::Conflict`] for any other.
     async fn admit(&self, request: Admit) -> Result<Admitted, Refusal>;
+
+    /// The hosts of an admitted rollback are told to go back. Idempotent; [`Refusal::Conflict`] for
+    /// any execution but the admitted one.
+    async fn hosts_back(&self, asked: Admit) -> Result<BatchState, Refusal>;
+    /// How far they are.
+    async fn hosts_back_state(
+        &self,
+        incident: IncidentId,
+        attempt: u32,
+    ) -> Result<BatchState, Refusal>;
+
+    /// What a host is to run.
+    async fn agent_desired(&self, ask: AgentAsk) -> Result<Polled, Refusal>;
+    /// Takes an agent's records in, in order; a record that is there already changes nothing.
+    async fn agent_records(&self, ask: AgentAsk, records: Vec<Record>)
+    -> Result<Recorded, Refusal>;
+    /// A file of a release, for a host that was told to run it.
+    async fn agent_artifact(
+        &self,
+        host: Host,
+        release: ReleaseId,
+        what: String,
+    ) -> Result<ArtifactStream, Refusal>;
 
     /// What a rollback would do now, or why not.
     async fn plan_rollback(&self, request: RollbackRequest) -> Result<RollbackPlan, Refusal>;

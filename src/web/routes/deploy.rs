@@ -28,6 +28,10 @@ pub(super) fn routes() -> Router<Arc<Site>> {
         .route(&format!("{batch}/cancel"), post(cancel))
         .route("/api/v1/incidents/{id}/attempts/{k}/admit", post(admit))
         .route("/api/v1/deployments/{id}/instances", post(record))
+        .route(
+            "/api/v1/incidents/{id}/attempts/{k}/hosts",
+            get(hosts_state).post(hosts_back),
+        )
 }
 
 async fn start(
@@ -95,20 +99,49 @@ pub(super) struct Asking {
     execution: String,
 }
 
+fn asked(incident: String, attempt: &str, asking: Asking) -> Result<Admit, ApiError> {
+    let execution = ExecutionId::new(asking.execution)
+        .map_err(|error| ApiError::invalid("invalid_id", "/execution", error.to_string()))?;
+    Ok(Admit {
+        incident: id(IncidentId::new(incident), "incident")?,
+        attempt: ordinal(attempt, "attempt")?,
+        execution,
+    })
+}
+
 async fn admit(
     State(site): State<Arc<Site>>,
     Path((incident, attempt)): Path<(String, String)>,
     Json(asking): Json<Asking>,
 ) -> Result<Answer<Admitted>, ApiError> {
-    let execution = ExecutionId::new(asking.execution)
-        .map_err(|error| ApiError::invalid("invalid_id", "/execution", error.to_string()))?;
-    let request = Admit {
-        incident: id(IncidentId::new(incident), "incident")?,
-        attempt: ordinal(&attempt, "attempt")?,
-        execution,
-    };
+    let request = asked(incident, &attempt, asking)?;
     let admitted = site
         .call(|gateway| async move { gateway.admit(request).await })
         .await?;
     Ok(Answer(admitted))
+}
+
+/// The hosts of the rollback's plan, and only those, go back: agents are told.
+async fn hosts_back(
+    State(site): State<Arc<Site>>,
+    Path((incident, attempt)): Path<(String, String)>,
+    Json(asking): Json<Asking>,
+) -> Result<impl IntoResponse, ApiError> {
+    let request = asked(incident, &attempt, asking)?;
+    let state = site
+        .call(|gateway| async move { gateway.hosts_back(request).await })
+        .await?;
+    Ok((StatusCode::ACCEPTED, Answer(state)))
+}
+
+async fn hosts_state(
+    State(site): State<Arc<Site>>,
+    Path((incident, attempt)): Path<(String, String)>,
+) -> Result<Answer<BatchState>, ApiError> {
+    let incident = id(IncidentId::new(incident), "incident")?;
+    let attempt = ordinal(&attempt, "attempt")?;
+    let state = site
+        .call(|gateway| async move { gateway.hosts_back_state(incident, attempt).await })
+        .await?;
+    Ok(Answer(state))
 }

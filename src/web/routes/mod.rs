@@ -1,5 +1,6 @@
 //! The routes, and what every request passes on its way to one.
 
+mod agent;
 mod alerts;
 mod approve;
 mod deploy;
@@ -51,6 +52,7 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/approve/{signed}", get(approve::page).post(approve::post))
         .merge(scoped(&site, AccessScope::Ingest, alerts::routes()))
         .merge(scoped(&site, AccessScope::Deploy, deploy::routes()))
+        .merge(scoped(&site, AccessScope::Agent, agent::routes()))
         .merge(scoped(
             &site,
             AccessScope::Rollback,

@@ -8,14 +8,15 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::{approve, deploy, discovery, explain, ops, read, rollback};
+use super::{agent, approve, deploy, discovery, explain, ops, read, rollback};
+use crate::domain::agent::Polled;
 use crate::domain::deployment::Instance;
 use crate::domain::lane::{Approval, Incident};
 use crate::domain::record::DecisionRecord;
 use crate::explain::Explanation;
 use crate::web::api::{
     Accepted, Admitted, AlertRecord, ApprovalAnswered, BatchFacts, BatchState, DeploymentState,
-    InstanceFacts, InstancesRecorded, ModeSwitch, Page, ReleaseRecord, RollbackOpened,
+    InstanceFacts, InstancesRecorded, ModeSwitch, Page, Recorded, ReleaseRecord, RollbackOpened,
     RollbackPlan, TargetGroup,
 };
 
@@ -72,6 +73,7 @@ impl Operation {
 
 const INGEST: Option<&str> = Some("ingest");
 const DEPLOY: Option<&str> = Some("deploy");
+const AGENT: Option<&str> = Some("agent");
 const ROLLBACK: Option<&str> = Some("rollback");
 const READ: Option<&str> = Some("read");
 const ADMIN: Option<&str> = Some("admin");
@@ -91,6 +93,11 @@ static OPERATIONS: &[Operation] = &[
     operation("post", "/api/v1/deployments/{id}/batches/{n}/cancel", DEPLOY, "Spinnaker gave a batch up", &[(200, Some(of::<BatchState>))]),
     operation("post", "/api/v1/deployments/{id}/instances", DEPLOY, "How far hosts came that are deployed on without agents; idempotent", &[(200, Some(of::<InstancesRecorded>))]).takes(of::<InstanceFacts>),
     operation("post", "/api/v1/incidents/{id}/attempts/{k}/admit", DEPLOY, "An execution asks to be let in", &[(200, Some(of::<Admitted>))]).takes(of::<deploy::Asking>),
+    operation("post", "/api/v1/incidents/{id}/attempts/{k}/hosts", DEPLOY, "The hosts of an admitted rollback are told to go back; idempotent", &[(202, Some(of::<BatchState>))]).takes(of::<deploy::Asking>),
+    operation("get", "/api/v1/incidents/{id}/attempts/{k}/hosts", DEPLOY, "How far they are", &[(200, Some(of::<BatchState>))]),
+    operation("get", "/api/v1/agent/desired", AGENT, "What the token's host is to run; 304 while `If-None-Match` names it", &[(200, Some(of::<Polled>))]).asked(of::<agent::Wanted>),
+    operation("post", "/api/v1/agent/records", AGENT, "What became of the host's orders, in order; idempotent", &[(200, Some(of::<Recorded>))]).takes(of::<agent::Told>),
+    operation("get", "/api/v1/agent/artifacts/{release}/{what}", AGENT, "The `artifact` or `config` of a release that the host was told to run, where it is in a directory", &[(200, None)]),
     operation("post", "/api/v1/rollbacks", ROLLBACK, "Plan a rollback (`dry_run`: 200 and the plan) or start one, under an Idempotency-Key", &[(200, Some(of::<RollbackPlan>)), (202, Some(of::<RollbackOpened>))]).takes(of::<rollback::Asked>),
     operation("post", "/api/v1/approvals/{id}", ROLLBACK, "Answer a question, or take a denial back", &[(200, Some(of::<ApprovalAnswered>))]).takes(of::<approve::Said>),
     operation("post", "/api/v1/incidents/{id}/abandon", ROLLBACK, "Give an open incident up", &[(200, Some(of::<Incident>))]).takes(of::<approve::GivenUp>),

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use backstop::domain::agent::{Polled, Record};
 use backstop::domain::clock::{Clock as _, SystemClock};
 use backstop::domain::decision::{Decision, Scope, Verdict};
 use backstop::domain::deployment::Instance;
@@ -18,10 +19,11 @@ use backstop::domain::release::Release;
 use backstop::explain::{self, Code, Explanation, Reason};
 use backstop::ingest;
 use backstop::web::api::{
-    Abandon, Accepted, Admit, Admitted, AlertDelivery, AlertRecord, AnswerApproval, ApplyRollback,
-    ApprovalAnswered, ApprovalVerdict, BatchState, BatchStatus, DeploymentState, Explain, Filter,
-    Gateway, InstancesRecorded, ModeSwitch, Page, RecordInstances, Refusal, ReleaseRecord,
-    ReportFormat, RollbackOpened, RollbackPlan, RollbackRequest, SetMode, StartBatch, TargetGroup,
+    Abandon, Accepted, Admit, Admitted, AgentAsk, AlertDelivery, AlertRecord, AnswerApproval,
+    ApplyRollback, ApprovalAnswered, ApprovalVerdict, ArtifactStream, BatchState, BatchStatus,
+    DeploymentState, Explain, Filter, Gateway, InstancesRecorded, ModeSwitch, Page,
+    RecordInstances, Recorded, Refusal, ReleaseRecord, ReportFormat, RollbackOpened, RollbackPlan,
+    RollbackRequest, SetMode, StartBatch, TargetGroup,
 };
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -144,6 +146,36 @@ impl Gateway for Fake {
         let mut state = self.batch(deployment, n).await?;
         state.status = BatchStatus::Canceled;
         Ok(state)
+    }
+
+    async fn hosts_back(&self, asked: Admit) -> Result<BatchState, Refusal> {
+        let deployment = DeploymentId::new(asked.execution.as_str()).unwrap();
+        self.batch(deployment, 1).await
+    }
+
+    async fn hosts_back_state(&self, _: IncidentId, _: u32) -> Result<BatchState, Refusal> {
+        Err(Refusal::Missing("such rollback".to_owned()))
+    }
+
+    async fn agent_desired(&self, _: AgentAsk) -> Result<Polled, Refusal> {
+        Ok(Polled {
+            poll: Duration::from_secs(10),
+            desired: None,
+        })
+    }
+
+    async fn agent_records(&self, _: AgentAsk, records: Vec<Record>) -> Result<Recorded, Refusal> {
+        let accepted = records.len();
+        Ok(Recorded { accepted })
+    }
+
+    async fn agent_artifact(
+        &self,
+        _: Host,
+        _: ReleaseId,
+        what: String,
+    ) -> Result<ArtifactStream, Refusal> {
+        Err(Refusal::Missing(what))
     }
 
     async fn admit(&self, request: Admit) -> Result<Admitted, Refusal> {
@@ -466,6 +498,7 @@ fn incident() -> Incident {
         execution: None,
         submitted_at: None,
         admitted: None,
+        admitted_seq: None,
         finished: None,
         recovery: None,
         revision: 0,
