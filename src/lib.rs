@@ -4,6 +4,7 @@
 //! release it accuses ([`enrich`]), a pure function judges it by the team's rules ([`decide`]),
 //! people are told ([`notify`]) and, when the rules say so, the release is taken back through
 //! Spinnaker ([`act`]); then the incident is written down ([`report`]). Afterwards people can ask why ([`explain`]).
+//! On hosts, [`agent`] brings the release in and takes it back.
 //!
 //! [`domain`] holds the vocabulary and does no I/O. Stages never import each other: they share
 //! [`domain`], [`store`], [`http`], [`prometheus`], [`spinnaker`], [`github`], [`chart`], [`telemetry`] and [`config`],
@@ -11,6 +12,7 @@
 //! test keeps it so.
 
 pub mod act;
+pub mod agent;
 pub mod app;
 pub mod canary;
 pub mod chart;

@@ -4,6 +4,7 @@
 //! here (as defaults of flags) and in [`crate::config::load`] alone. An error is printed once,
 //! with what to do next, and never holds a secret.
 
+mod agent;
 mod backtest;
 mod canary;
 mod channels;
@@ -90,6 +91,8 @@ pub enum Verb {
     Instance(lists::InstanceVerb),
     /// Copy what Spinnaker and GitHub say about deployments and releases into the store.
     Sync(sync::Args),
+    /// Deploy on this host what the gateway wants here.
+    Agent(agent::Args),
     /// Bring the rules of armed batches to vmalert.
     #[command(subcommand)]
     Canary(canary::Verb),
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
     };
     let (level, format) = match &cli.verb {
         Verb::Serve(args) => (args.log_level.as_str(), args.log_format),
+        Verb::Agent(args) => (args.log_level.as_str(), args.log_format),
         _ => ("warn", LogFormat::Logfmt),
     };
     // Kept to the end: it writes the last lines.
@@ -123,9 +127,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    // An agent shares its host with what it deploys: one thread, and little memory.
+    let mut runtime = if let Verb::Agent(_) = verb {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = runtime.enable_all().build()?;
     let code = runtime.block_on(async move {
         match verb {
             Verb::Serve(args) => Box::pin(serve::run(args)).await,
@@ -144,6 +152,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             Verb::Deployment(verb) => Box::pin(lists::deployments(verb)).await,
             Verb::Instance(verb) => Box::pin(lists::instances(verb)).await,
             Verb::Sync(args) => Box::pin(sync::run(args)).await,
+            Verb::Agent(args) => Box::pin(agent::run(args)).await,
             Verb::Canary(verb) => Box::pin(canary::run(verb)).await,
             Verb::Completion(args) => completion::run(&args),
         }

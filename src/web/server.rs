@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Response};
+use futures::StreamExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::connection::{Listening, Pulse};
-use super::routes::Peer;
+use super::routes::{Peer, Streamed};
 use super::tls::Tls;
 use crate::config::Timing;
 use crate::telemetry::Metrics;
@@ -183,7 +184,7 @@ impl Server {
             async move {
                 let answer = router.oneshot(request).await;
                 pulse.answered();
-                answer
+                answer.map(|answer| paced(answer, &pulse))
             }
         });
         let connection = http1::Builder::new()
@@ -221,4 +222,12 @@ fn is_the_peers(error: &std::io::Error) -> bool {
         error.kind(),
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
     )
+}
+/// A long answer is idle only while no piece of it is taken.
+fn paced(answer: Response<Body>, pulse: &Arc<Pulse>) -> Response<Body> {
+    if answer.extensions().get::<Streamed>().is_none() {
+        return answer;
+    }
+    let pulse = Arc::clone(pulse);
+    answer.map(|body| Body::from_stream(body.into_data_stream().inspect(move |_| pulse.answered())))
 }

@@ -12,6 +12,7 @@
 mod support;
 
 mod acceptance;
+mod agents;
 mod backtest;
 mod canary;
 mod channels;

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::artifact::{sha256, tar_gz};
 use super::chat::Time;
 use super::dingtalk::{DingTalk, Robot};
 use super::eventually::eventually;
@@ -98,6 +99,8 @@ pub struct Setting {
     pub crowd: bool,
     /// More lines for the end of `backstop.yaml`.
     pub more: &'static str,
+    /// Whether agents deploy on [`HOSTS`]: tokens, and releases that can be fetched.
+    pub agents: bool,
     /// Seconds that pass for the chat vendors in one of ours; the channels' limits grow with it.
     pub vendor_speed: u32,
     /// Lines of `timing:` that differ.
@@ -118,6 +121,7 @@ impl Default for Setting {
             store: None,
             crowd: false,
             more: "",
+            agents: false,
             vendor_speed: 1,
             timing: &[],
         }
@@ -346,6 +350,15 @@ impl TestGateway {
         self.front.set(vec![address]);
     }
 
+    /// The folder of the configuration and its secrets.
+    pub fn folder(&self) -> &Path {
+        self.config.parent().unwrap()
+    }
+
+    fn artifacts(&self) -> PathBuf {
+        self.folder().join("artifacts")
+    }
+
     /// The address in front of all replicas.
     pub fn url(&self) -> String {
         self.front.url()
@@ -358,6 +371,9 @@ impl TestGateway {
         }
         for (name, value) in SECRETS {
             std::fs::write(root.join("secrets").join(name), format!("{value}\n")).unwrap();
+        }
+        if setting.agents {
+            std::fs::create_dir(self.artifacts()).unwrap();
         }
         let mut timing = BTreeMap::from([
             ("sweep", "200ms"),
@@ -476,6 +492,23 @@ impl TestGateway {
                 "    - {{name: {name}, token: {{file: secrets/{name}}}, scopes: [{scopes}]}}"
             );
         }
+        let (mut by, mut artifacts) = (String::new(), String::new());
+        if setting.agents {
+            let root = self.config.parent().unwrap();
+            for host in HOSTS {
+                std::fs::write(root.join("secrets").join(host), format!("token-of-{host}"))
+                    .unwrap();
+                let _infallible = writeln!(
+                    tokens,
+                    "    - {{name: {host}, token: {{file: secrets/{host}}}, scopes: [agent], host: {host}}}"
+                );
+            }
+            ", agents: {poll: 200ms}".clone_into(&mut by);
+            artifacts = format!(
+                "artifacts: {{url: \"file:{}\"}}\n",
+                self.artifacts().display()
+            );
+        }
         let mut crowd = String::new();
         for n in 1..=if setting.crowd { CROWD } else { 0 } {
             let _infallible = write!(
@@ -496,7 +529,7 @@ auth:
   signing_key: {{file: secrets/signing}}
   tokens:
 {tokens}store: {{{place}}}
-replicas: {replicas}
+{artifacts}replicas: {replicas}
 metrics: {{url: "{metrics}", timeout: 2s}}
 vmalert: [{{url: "{metrics}"}}{canary}]
 spinnaker: {{gate: "{gate}", basic: {{username: gateway, password: {{file: secrets/gate}}}}, timeout: 2s}}
@@ -505,7 +538,7 @@ services:
   checkout:
     application: checkout
     deploy:
-      - {{pipeline: deploy-prod, env: prod, strategy: {strategy}, soak: {soak}, release: "{{parameters.release_id}}", batch: "{{stage.context.batch}}", hosts: "{{stage.context.hosts}}"}}
+      - {{pipeline: deploy-prod, env: prod, strategy: {strategy}, soak: {soak}, release: "{{parameters.release_id}}", batch: "{{stage.context.batch}}", hosts: "{{stage.context.hosts}}"{by}}}
     rollback:
 {rollback}
     recovery: {{expr: '{RECOVERY}', op: "<", value: 0.01, for: 300ms, within: {within}}}
@@ -610,13 +643,22 @@ services:
     async fn publish_of(&self, service: &str, version: &str, hours: u64) {
         let service = Service::new(service).unwrap();
         let id = ReleaseId::of(&service, version).unwrap();
+        let mut artifact_url = format!("https://artifacts.example.com/checkout/{version}");
+        let mut checksum = "0".repeat(64);
+        if self.artifacts().is_dir() {
+            let bytes = tar_gz(&[("version", version)]);
+            let file = self.artifacts().join(format!("{version}.tar.gz"));
+            artifact_url = format!("file:{}", file.display());
+            checksum = sha256(&bytes);
+            std::fs::write(file, bytes).unwrap();
+        }
         let release = Release {
             id: id.clone(),
             service: service.clone(),
             tag: format!("v{version}"),
             version: version.to_owned(),
-            artifact_url: format!("https://artifacts.example.com/checkout/{version}"),
-            checksum: "0".repeat(64),
+            artifact_url,
+            checksum,
             config: None,
             commit: None,
             reversible: true,

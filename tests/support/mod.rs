@@ -17,6 +17,7 @@
 
 pub mod alertmanager;
 pub mod browser;
+pub mod artifact;
 pub mod chat;
 pub mod dingtalk;
 pub mod eventually;

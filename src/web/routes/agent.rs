@@ -14,7 +14,7 @@ use axum::{Extension, Json as Answer, Router};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ApiError, Caller, Site, id};
+use super::{ApiError, Caller, Site, Streamed, id};
 use crate::domain::agent::{Polled, Record};
 use crate::domain::id::{Env, Host, ReleaseId, Service};
 use crate::web::api::{AgentAsk, Recorded};
@@ -123,5 +123,6 @@ async fn artifact(
         ),
         (header::CONTENT_LENGTH, HeaderValue::from(file.size)),
     ];
-    Ok((headers, Body::from_stream(file.pieces)).into_response())
+    let body = Body::from_stream(file.pieces);
+    Ok((headers, Extension(Streamed), body).into_response())
 }

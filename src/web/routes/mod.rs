@@ -35,6 +35,10 @@ pub use openapi::openapi;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
+/// Marks an answer that may take longer than a connection may idle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Streamed;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// No script, nothing from elsewhere, in nobody's frame.
 const POLICY: &str = "default-src 'self'; script-src 'none'; object-src 'none'; base-uri 'none'; \

@@ -72,7 +72,7 @@ impl Default for Wishes {
 
 fn tokens() -> Auth {
     let token = |name: &str, scopes: &[AccessScope]| Token {
-        host: None,
+        host: (scopes == [AccessScope::Agent]).then(|| "vm-17".parse().unwrap()),
         name: name.to_owned(),
         secrets: vec![Secret::new(format!("secret-{name}"))],
         scopes: scopes.to_vec(),
@@ -83,6 +83,7 @@ fn tokens() -> Auth {
             token("ingest", &[AccessScope::Ingest]),
             token("read", &[AccessScope::Read]),
             token("deploy", &[AccessScope::Deploy]),
+            token("agent", &[AccessScope::Agent]),
             token("rollback", &[AccessScope::Rollback]),
             token("admin", &[AccessScope::Admin]),
         ],

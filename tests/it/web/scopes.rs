@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 
 /// Every route, with the token that opens it.
-const ROUTES: [(&str, &str, &str, &str); 29] = [
+const ROUTES: [(&str, &str, &str, &str); 32] = [
     (
         "POST",
         "/api/v1/webhook",
@@ -38,6 +38,24 @@ const ROUTES: [(&str, &str, &str, &str); 29] = [
         "/api/v1/incidents/checkout@prod-7/attempts/1/admit",
         "deploy",
         r#"{"execution":"E1"}"#,
+    ),
+    (
+        "POST",
+        "/api/v1/incidents/checkout@prod-7/attempts/1/hosts",
+        "deploy",
+        r#"{"execution":"E1"}"#,
+    ),
+    (
+        "GET",
+        "/api/v1/agent/desired?service=checkout&env=prod",
+        "agent",
+        "",
+    ),
+    (
+        "POST",
+        "/api/v1/agent/records",
+        "agent",
+        r#"{"service":"checkout","env":"prod","records":[]}"#,
     ),
     (
         "POST",
@@ -81,7 +99,7 @@ const ROUTES: [(&str, &str, &str, &str); 29] = [
         r#"{"mode":"off","reason":"drill"}"#,
     ),
 ];
-const TOKENS: [&str; 5] = ["ingest", "read", "deploy", "rollback", "admin"];
+const TOKENS: [&str; 6] = ["ingest", "read", "deploy", "agent", "rollback", "admin"];
 
 async fn ask(
     served: &Served,
