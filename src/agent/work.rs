@@ -330,13 +330,16 @@ impl Agent {
                 .as_ref()
                 .is_some_and(|order| order.desired.epoch > epoch)
         });
-        match timeout(pause, newer).await {
-            Err(_) => Ok(()),
-            Ok(Ok(order)) => {
-                let newer = order.as_ref().map_or(epoch, |order| order.desired.epoch);
-                Err(Halt::Superseded(newer))
-            }
-            Ok(Err(_)) => {
+        let heard = match timeout(pause, newer).await {
+            Err(_) => return Ok(()),
+            Ok(order) => order.ok().map(|order| {
+                let order = order.as_ref();
+                order.map_or(epoch, |order| order.desired.epoch)
+            }),
+        };
+        match heard {
+            Some(newer) => Err(Halt::Superseded(newer)),
+            None => {
                 sleep(pause).await;
                 Ok(())
             }

@@ -572,29 +572,37 @@ services:
                     "of": 2, "hosts": hosts}})
         };
         let rest = HOSTS[1..].join(",");
-        self.gate.save(json!({"application": "checkout", "name": "deploy-prod", "stages": [
-            announce("1", &[], 1, HOSTS[0]),
-            {"refId": "2", "requisiteStageRefIds": ["1"], "type": "deployHosts",
-             "name": "Deploy batch 1", "batch": "1", "hosts": HOSTS[0]},
-            {"refId": "3", "requisiteStageRefIds": ["2"], "type": "watchCanary", "name": "Watch"},
-            announce("4", &["3"], 2, &rest),
-            {"refId": "5", "requisiteStageRefIds": ["4"], "type": "deployHosts",
-             "name": "Deploy batch 2", "batch": "2", "hosts": rest},
-        ]}));
+        // Where agents deploy a test brings its own two.
+        let save = |pipeline: Value| {
+            let is_own = ["deploy-prod", "rollback-batch"].map(|name| pipeline["name"] == name);
+            if !(setting.agents && is_own.contains(&true)) {
+                self.gate.save(pipeline);
+            }
+        };
+        save(
+            json!({"application": "checkout", "name": "deploy-prod", "stages": [
+                announce("1", &[], 1, HOSTS[0]),
+                {"refId": "2", "requisiteStageRefIds": ["1"], "type": "deployHosts",
+                 "name": "Deploy batch 1", "batch": "1", "hosts": HOSTS[0]},
+                {"refId": "3", "requisiteStageRefIds": ["2"], "type": "watchCanary", "name": "Watch"},
+                announce("4", &["3"], 2, &rest),
+                {"refId": "5", "requisiteStageRefIds": ["4"], "type": "deployHosts",
+                 "name": "Deploy batch 2", "batch": "2", "hosts": rest},
+            ]}),
+        );
         let crowd = (1..=if setting.crowd { CROWD } else { 0 })
             .map(|n| (format!("svc{n}"), "rollback-full"));
         let own = ["rollback-batch", "rollback-full"].map(|name| ("checkout".to_owned(), name));
         for (application, name) in own.into_iter().chain(crowd) {
-            self.gate
-                .save(json!({"application": application, "name": name, "stages": [
-                    {"refId": "1", "requisiteStageRefIds": [], "type": "webhook", "name": "Admit",
-                     "method": "POST", "payload": {"execution": "${execution.id}"},
-                     "customHeaders": header, "failFastStatusCodes": ["409"],
-                     "url": format!("{front}/api/v1/incidents/${{parameters.incident}}/attempts/${{parameters.attempt}}/admit")},
-                    {"refId": "2", "requisiteStageRefIds": ["1"], "type": "rollbackHosts",
-                     "name": "Roll back", "release": "${parameters.release}",
-                     "hosts": "${parameters.hosts}"},
-                ]}));
+            save(json!({"application": application, "name": name, "stages": [
+                {"refId": "1", "requisiteStageRefIds": [], "type": "webhook", "name": "Admit",
+                 "method": "POST", "payload": {"execution": "${execution.id}"},
+                 "customHeaders": header, "failFastStatusCodes": ["409"],
+                 "url": format!("{front}/api/v1/incidents/${{parameters.incident}}/attempts/${{parameters.attempt}}/admit")},
+                {"refId": "2", "requisiteStageRefIds": ["1"], "type": "rollbackHosts",
+                 "name": "Roll back", "release": "${parameters.release}",
+                 "hosts": "${parameters.hosts}"},
+            ]}));
         }
         self.gate
             .on_stage("deployHosts", |_| async { Ok(serde_json::Map::new()) });

@@ -118,10 +118,8 @@ async fn what_only_metrics_reveal_sends_the_hosts_of_batch_1_back_and_only_those
             .unwrap()
             .is_empty()
     );
-    let records = site
-        .store
-        .list(&format!("instances/checkout/prod/{execution}/h1"));
-    let records = records.await.unwrap();
+    let prefix = format!("instances/checkout/prod/{execution}/h1");
+    let records = site.store.list(&prefix).await.unwrap();
     let record: Value = site
         .store
         .get(records.last().unwrap())
