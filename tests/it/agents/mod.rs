@@ -1,6 +1,5 @@
 //! Batches that real agents deploy.
 
 mod fleet;
-mod rollback;
 mod scene;
 mod thousand;
