@@ -16,8 +16,8 @@
 )]
 
 pub mod alertmanager;
-pub mod browser;
 pub mod artifact;
+pub mod browser;
 pub mod chat;
 pub mod dingtalk;
 pub mod eventually;
