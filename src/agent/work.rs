@@ -337,13 +337,11 @@ impl Agent {
                 order.map_or(epoch, |order| order.desired.epoch)
             }),
         };
-        match heard {
-            Some(newer) => Err(Halt::Superseded(newer)),
-            None => {
-                sleep(pause).await;
-                Ok(())
-            }
+        if let Some(newer) = heard {
+            return Err(Halt::Superseded(newer));
         }
+        sleep(pause).await;
+        Ok(())
     }
 
     /// Healthy for long enough, or why not.
