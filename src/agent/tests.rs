@@ -180,7 +180,7 @@ fn config(gateway: &url::Url, root: &Path) -> AgentConfig {
             start_period: Duration::ZERO,
             retries: 1,
             healthy_for: Duration::ZERO,
-            within: Duration::from_secs(60),
+            within: Duration::from_mins(1),
         },
     }
 }

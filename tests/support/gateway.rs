@@ -463,6 +463,24 @@ impl TestGateway {
         ]
     }
 
+    /// What a deploy entry and the main file say where agents deploy; their tokens are added.
+    fn by_agents(&self, setting: &Setting, tokens: &mut String) -> (&'static str, String) {
+        if !setting.agents {
+            return ("", String::new());
+        }
+        for host in HOSTS {
+            let file = self.folder().join("secrets").join(host);
+            std::fs::write(file, format!("token-of-{host}")).unwrap();
+            let _infallible = writeln!(
+                tokens,
+                "    - {{name: {host}, token: {{file: secrets/{host}}}, scopes: [agent], host: {host}}}"
+            );
+        }
+        let place = self.artifacts();
+        let artifacts = format!("artifacts: {{url: \"file:{}\"}}\n", place.display());
+        (", agents: {poll: 200ms}", artifacts)
+    }
+
     fn main_file(&self, setting: &Setting, store: &StoreSettings) -> String {
         let mut place = format!("url: \"{}\"", store.url);
         if let Some(endpoint) = &store.endpoint {
@@ -492,23 +510,7 @@ impl TestGateway {
                 "    - {{name: {name}, token: {{file: secrets/{name}}}, scopes: [{scopes}]}}"
             );
         }
-        let (mut by, mut artifacts) = (String::new(), String::new());
-        if setting.agents {
-            let root = self.config.parent().unwrap();
-            for host in HOSTS {
-                std::fs::write(root.join("secrets").join(host), format!("token-of-{host}"))
-                    .unwrap();
-                let _infallible = writeln!(
-                    tokens,
-                    "    - {{name: {host}, token: {{file: secrets/{host}}}, scopes: [agent], host: {host}}}"
-                );
-            }
-            ", agents: {poll: 200ms}".clone_into(&mut by);
-            artifacts = format!(
-                "artifacts: {{url: \"file:{}\"}}\n",
-                self.artifacts().display()
-            );
-        }
+        let (by, artifacts) = self.by_agents(setting, &mut tokens);
         let mut crowd = String::new();
         for n in 1..=if setting.crowd { CROWD } else { 0 } {
             let _infallible = write!(

@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use super::scene::{Kind, Scene};
+use super::scene::{Kind, Scene, knob};
 
 /// `BACKSTOP_AGENT_HOSTS`: real agent processes, 20 when it is asked to be thorough.
 fn hosts() -> usize {
-    let asked = std::env::var("BACKSTOP_AGENT_HOSTS").ok();
-    asked.and_then(|asked| asked.parse().ok()).unwrap_or(8)
+    knob("BACKSTOP_AGENT_HOSTS", 8)
 }
 
 /// 5, 25 and 100 percent of the hosts, cumulative.
@@ -149,8 +148,7 @@ async fn an_agent_killed_at_each_step_brings_the_release_in_when_it_is_started_a
     scene.batch("D0", 1, "1.0.0", [1]).await;
     scene.until("D0", 1, "succeeded").await;
     // `BACKSTOP_AGENT_KILLS`: how many pauses after the order are tried.
-    let kills = std::env::var("BACKSTOP_AGENT_KILLS").ok();
-    let kills: u32 = kills.and_then(|kills| kills.parse().ok()).unwrap_or(4);
+    let kills = knob("BACKSTOP_AGENT_KILLS", 4);
     for n in 1..=kills {
         let (version, deployment) = (format!("1.{n}.0"), format!("D{n}"));
         scene.publish(&version, Kind::Good).await;
@@ -165,7 +163,7 @@ async fn an_agent_killed_at_each_step_brings_the_release_in_when_it_is_started_a
         crate::support::eventually::eventually(super::scene::PATIENCE, "the order", begun)
             .await
             .unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(u64::from(n) * 12)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(n as u64 * 12)).await;
         drop(scene.agents.remove(&1));
         let (linked, serves) = scene.runs(1);
         let old = format!("1.{}.0", n - 1);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use backstop::domain::clock::{Clock as _, SystemClock};
 use backstop::domain::id::{ReleaseId, Service};
 use backstop::domain::release::Release;
 use backstop::store::{Store, StoreSettings, keys, open};
@@ -35,6 +36,15 @@ pub(super) struct Scene {
     pub(super) gateway: Process,
     pub(super) agents: BTreeMap<usize, Process>,
     http: reqwest::Client,
+}
+
+/// A number from the environment, for whoever asks for more than is quick.
+#[expect(clippy::disallowed_methods, reason = "a knob of a test")]
+pub(super) fn knob(name: &str, default: usize) -> usize {
+    let asked = std::env::var(name).ok();
+    asked
+        .and_then(|asked| asked.parse().ok())
+        .unwrap_or(default)
 }
 
 pub(super) fn name(n: usize) -> String {
@@ -136,7 +146,7 @@ services:
             config: None,
             commit: None,
             reversible: true,
-            created_at: jiff::Timestamp::now(),
+            created_at: SystemClock.now(),
             created_by: "ci".to_owned(),
         };
         self.store

@@ -13,7 +13,7 @@ use backstop::http::Tls;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::scene::{Kind, Scene, name};
+use super::scene::{Kind, Scene, knob, name};
 
 fn config(scene: &Scene, n: usize, port: u16) -> AgentConfig {
     AgentConfig {
@@ -57,8 +57,7 @@ fn config(scene: &Scene, n: usize, port: u16) -> AgentConfig {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_agents_bring_one_batch_in() {
     // `BACKSTOP_AGENTS`: how many.
-    let many = std::env::var("BACKSTOP_AGENTS").ok();
-    let many: usize = many.and_then(|many| many.parse().ok()).unwrap_or(100);
+    let many = knob("BACKSTOP_AGENTS", 100);
     let scene = Scene::new(many, "{poll: 2s, within: 5m}").await;
     scene.publish("1.0.0", Kind::Good).await;
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
