@@ -45,7 +45,21 @@ pub(super) async fn deployment(
                 known.id, execution.name
             )
         })?;
-    sync::deployment_of(&execution, service, config, pipeline).map_err(|error| error.to_string())
+    let told = sync::deployment_of(&execution, service, config, pipeline);
+    let told = told.map_err(|error| error.to_string())?;
+    Ok(with_announced(told, known))
+}
+
+/// Stages that are our own webhooks name no batch to Spinnaker; then the batches announced to us
+/// count.
+fn with_announced(mut told: Deployment, known: &Deployment) -> Deployment {
+    if told.batches.is_empty() {
+        told.batches.clone_from(&known.batches);
+        if told.target_hosts.is_empty() {
+            told.target_hosts.clone_from(&known.target_hosts);
+        }
+    }
+    told
 }
 
 /// Gate, and the service's configuration.

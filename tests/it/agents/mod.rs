@@ -1,5 +1,6 @@
 //! Batches that real agents deploy.
 
 mod fleet;
+mod rollback;
 mod scene;
 mod thousand;
