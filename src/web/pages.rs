@@ -19,6 +19,7 @@ use crate::explain::{self, Explanation};
 pub(super) const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--soft:#888}
 body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:64rem;padding:1rem}
+input{box-sizing:border-box;max-width:100%}
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}
 table{border-collapse:collapse;width:100%}
 td,th{border-bottom:1px solid var(--line);padding:.35rem .6rem .35rem 0;text-align:left;vertical-align:top;overflow-wrap:anywhere}
