@@ -225,11 +225,14 @@ async fn a_batch_that_was_armed_says_so_when_nobody_evaluates_its_rules_and_clea
     })
     .await
     .unwrap();
-    let page = scene
-        .get("/api/v1/deployments?deployment_id=D-checkout")
-        .await;
-    let rules = &page["items"][0]["canary_rules"]["1"];
-    assert_eq!(rules["status"], "arming", "{page:#}");
+    // The catalog reads the deployment's document with its next refresh.
+    let listed = eventually(PATIENCE, "the deployment in the list, arming", || async {
+        let path = "/api/v1/deployments?deployment_id=D-checkout";
+        let page = scene.get(path).await;
+        let rules = page["items"][0]["canary_rules"]["1"].clone();
+        (rules["status"] == "arming").then_some(rules)
+    });
+    let rules = listed.await.unwrap();
     let why = rules["why"].as_str().unwrap();
     assert!(why.contains("it can't be asked"), "{why}");
 
